@@ -1,0 +1,123 @@
+// Settings and secrets, parsed once per isolate. A missing or malformed one stops the Worker with a message
+// that names it and says what it must be; no value is ever repeated in the message.
+
+import { z } from "zod";
+import { type AgreementKey, importAgreementKey } from "./crypto/agreement.ts";
+import { importSigningKey, type SigningKey } from "./crypto/signing.ts";
+import { type Wrapper, wrapperFor } from "./crypto/wrap.ts";
+import type { Env } from "./env.ts";
+import { fromBase64 } from "./protocol/encoding.ts";
+import { bytesOfLength, line } from "./protocol/primitives.ts";
+
+const secretKey = bytesOfLength(32);
+const socketUrl = z.url({ protocol: /^wss?$/, error: "must be a ws:// or wss:// URL" });
+const credsFile = z
+  .string()
+  .regex(/BEGIN NATS USER JWT[\s\S]+BEGIN USER NKEY SEED/, "must be the text of a NATS .creds file");
+
+const MAX_BRIDGE_SHARDS = 16;
+
+const settings = z.object({
+  ENVIRONMENT: z.enum(["dev", "staging", "production"]),
+  PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .refine((url) => new URL(url).origin === url, "must be an origin, as https://vault.example.com"),
+  SERVICE_NAME: line(100),
+  SERVICE_TYPE: line(64),
+  SERVICE_DOMAIN: line(253).optional(),
+  SERVICESPACE_URL: socketUrl,
+  SERVICESPACE_PUBLIC_ENDPOINT: z.url({ protocol: /^(wss?|nats|tls)$/ }),
+  SERVICESPACE_USERS_ACCOUNT: z.string().regex(/^A[A-Z2-7]{55}$/, "must be a NATS account public key (A…)"),
+  MESSAGESPACE_URL: socketUrl,
+  BRIDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_BRIDGE_SHARDS),
+  SERVICE_SIGNING_KEY: secretKey,
+  SERVICE_ENCRYPTION_KEY: secretKey,
+  AUDIT_LOG_KEY: secretKey,
+  VAULT_KEK: secretKey,
+  VAULT_KEK_PREVIOUS: secretKey.optional(),
+  SERVICESPACE_CREDS: credsFile,
+  MESSAGESPACE_CREDS: credsFile,
+  SERVICESPACE_USERS_SIGNING_SEED: z.string().regex(/^SA[A-Z2-7]{56}$/, "must be a NATS account seed (SA…)"),
+  BOOTSTRAP_API_KEY: z
+    .string()
+    .regex(/^[0-9A-Za-z]{12}:[0-9a-f]{64}$/, "must be <key id>:<SHA-256 hex>, as `npm run keys` prints it"),
+});
+type Settings = z.infer<typeof settings>;
+
+export interface Config
+  extends Omit<
+    Settings,
+    "SERVICE_SIGNING_KEY" | "SERVICE_ENCRYPTION_KEY" | "AUDIT_LOG_KEY" | "VAULT_KEK" | "VAULT_KEK_PREVIOUS"
+  > {
+  serviceId: string;
+  /** The identity key: signs the labelled forms of PROTOCOL, nothing else. */
+  signingKey: SigningKey;
+  /** Opens what is sent during setup. */
+  encryptionKey: AgreementKey;
+  /** Signs the audit log's checkpoints, nothing else. */
+  logKey: SigningKey;
+  /** Wraps what is stored about one owner. */
+  wrapperFor(owner: string): Wrapper;
+}
+
+/** A deployment that cannot work. `problems` names each setting and what it must be. */
+export class ConfigError extends Error {
+  readonly code = "config_invalid";
+  readonly problems: string[];
+  constructor(problems: string[]) {
+    super(`the deployment's settings are incomplete: ${problems.join("; ")}`);
+    this.problems = problems;
+  }
+}
+
+async function parse(env: Env): Promise<Config> {
+  const parsed = settings.safeParse(env);
+  if (!parsed.success) {
+    throw new ConfigError(
+      parsed.error.issues.map((issue) => {
+        const name = issue.path.join(".");
+        return (env as unknown as Record<string, unknown>)[name] === undefined
+          ? `${name} is not set`
+          : `${name}: ${issue.message}`;
+      }),
+    );
+  }
+  const {
+    SERVICE_SIGNING_KEY,
+    SERVICE_ENCRYPTION_KEY,
+    AUDIT_LOG_KEY,
+    VAULT_KEK,
+    VAULT_KEK_PREVIOUS,
+    ...publicSettings
+  } = parsed.data;
+  const [signingKey, encryptionKey, logKey] = await Promise.all([
+    importSigningKey(fromBase64(SERVICE_SIGNING_KEY)!),
+    importAgreementKey(fromBase64(SERVICE_ENCRYPTION_KEY)!),
+    importSigningKey(fromBase64(AUDIT_LOG_KEY)!),
+  ]);
+  if (logKey.id === signingKey.id)
+    throw new ConfigError(["AUDIT_LOG_KEY must not be the SERVICE_SIGNING_KEY"]);
+  const keks = [VAULT_KEK, VAULT_KEK_PREVIOUS].flatMap((text) =>
+    text === undefined ? [] : [fromBase64(text)!],
+  );
+  return {
+    ...publicSettings,
+    serviceId: signingKey.id,
+    signingKey,
+    encryptionKey,
+    logKey,
+    wrapperFor: (owner) => wrapperFor(keks, owner),
+  };
+}
+
+const parsed = new WeakMap<Env, Promise<Config>>();
+
+/** The parsed settings of this isolate. Rejects with ConfigError. */
+export function configOf(env: Env): Promise<Config> {
+  let config = parsed.get(env);
+  if (config === undefined) {
+    config = parse(env);
+    parsed.set(env, config);
+  }
+  return config;
+}

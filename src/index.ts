@@ -1,0 +1,18 @@
+// The Worker's entry: the HTTP app, the minute's wake-up call, and the objects' classes.
+
+import { Directory } from "../durable-objects/directory/directory.ts";
+import { NatsBridge } from "../durable-objects/nats-bridge/nats-bridge.ts";
+import { UserConnection } from "../durable-objects/user-connection/user-connection.ts";
+import type { Env } from "./env.ts";
+import { app } from "./http/app.ts";
+import { wakeBridges } from "./nats/shards.ts";
+
+export { Directory, NatsBridge, UserConnection };
+
+export default {
+  fetch: app.fetch,
+  /** Every minute: a bridge lost to a deploy or an eviction comes back without waiting for traffic. */
+  async scheduled(_controller, env) {
+    await wakeBridges(env);
+  },
+} satisfies ExportedHandler<Env>;

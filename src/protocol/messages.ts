@@ -1,0 +1,81 @@
+// Which payload travels under which event type, and in which direction (PROTOCOL §6, the two tables).
+// `<kind>.request` and `<kind>.response` belong to the registry of kinds; every other type is a row here.
+
+import { z } from "zod";
+import { responsePayload } from "./asking.ts";
+import {
+  capabilityRevoke,
+  contractAccepted,
+  contractPause,
+  contractRejected,
+  contractSubmit,
+  profile,
+  revocation,
+} from "./contract.ts";
+import { offer, offeringId } from "./offer.ts";
+import { digest, eventId, keyId, line, prose, publicKey, timestamp } from "./primitives.ts";
+
+export const receipt = z.strictObject({
+  event_id: eventId,
+  received_at: timestamp,
+  outcome: z.enum(["stored", "refused"]),
+  /** Why it was refused, for the sender's log. */
+  reason: line(64).optional(),
+  /** How the service counted an answer. */
+  request_status: z.string().max(32).optional(),
+  /** Numbers of the sender that have not arrived, lowest first. */
+  missing_seq: z.array(z.int().min(1)).max(64).optional(),
+  /** The audit entry that records the message. */
+  event_hash: digest.optional(),
+});
+export type Receipt = z.infer<typeof receipt>;
+
+const keyRotate = z.strictObject({ connection_key: publicKey, previous_key_id: keyId });
+const keyRotated = z.strictObject({ key_id: keyId });
+
+/** What a user sends, beside `<kind>.response`. */
+export const userPayloads = {
+  receipt,
+  "contract.submit": contractSubmit,
+  "contract.update.denied": z.strictObject({ reason: line(128).optional() }),
+  "contract.revoke": revocation,
+  "capability.revoke": capabilityRevoke,
+  "profile.update": z.strictObject({ profile }),
+  "key.rotate": keyRotate,
+  "key.rotated": keyRotated,
+  "audit.request": z.strictObject({ after: eventId.optional() }),
+} as const;
+export type UserEventType = keyof typeof userPayloads;
+
+/** What a service sends, beside `<kind>.request`. */
+export const servicePayloads = {
+  receipt,
+  "contract.accepted": contractAccepted,
+  "contract.rejected": contractRejected,
+  "contract.update": z.strictObject({ offer, offering_id: offeringId, summary: prose(1_000) }),
+  "contract.cancelled": revocation,
+  "contract.paused": contractPause,
+  "contract.resumed": contractPause,
+  "request.cancelled": z.strictObject({ request_id: eventId }),
+  "key.rotate": keyRotate,
+  "key.rotated": keyRotated,
+} as const;
+export type ServiceEventType = keyof typeof servicePayloads;
+
+/** Never answered by a receipt (PROTOCOL §4). */
+export const isReceipted = (eventType: string): boolean =>
+  eventType !== "receipt" && eventType !== "contract.rejected";
+
+const RESPONSE = /^([a-z0-9_]{1,32}(?:\.[a-z0-9_]{1,32})?)\.response$/;
+const REQUEST = /^([a-z0-9_]{1,32}(?:\.[a-z0-9_]{1,32})?)\.request$/;
+
+/** The kind of a `<kind>.response`; undefined for any other event type. */
+export const kindOfResponse = (eventType: string): string | undefined => RESPONSE.exec(eventType)?.[1];
+/** The kind of a `<kind>.request`; undefined for any other event type. */
+export const kindOfRequest = (eventType: string): string | undefined => REQUEST.exec(eventType)?.[1];
+
+/** The payload's schema for something a user sends; undefined for a type no user sends. */
+export function userPayloadSchema(eventType: string): z.ZodType | undefined {
+  if (kindOfResponse(eventType) !== undefined) return responsePayload;
+  return Object.hasOwn(userPayloads, eventType) ? userPayloads[eventType as UserEventType] : undefined;
+}

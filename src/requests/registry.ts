@@ -1,0 +1,16 @@
+// Every kind of request there is. Adding one is its file and a line here.
+
+import type { Kind, KindOperation } from "./kind.ts";
+import { auth } from "./kinds/auth.ts";
+
+export const kinds: readonly Kind[] = [auth];
+
+const byName = new Map(kinds.map((kind) => [kind.name, kind]));
+
+export const kindNamed = (name: string): Kind | undefined => byName.get(name);
+
+/** The operation of a kind an ask or a payload names; the only one when the kind has just one. */
+export function operationOf(kind: Kind, name: string | undefined): KindOperation | undefined {
+  if (name === undefined) return kind.operations.length === 1 ? kind.operations[0] : undefined;
+  return kind.operations.find((operation) => operation.name === name);
+}

@@ -1,0 +1,292 @@
+// What crosses between the Worker and its objects, and between objects. Deploys are not atomic: a change here
+// stays readable by the version before it.
+
+/** A message for one of the clusters, sealed already. */
+export interface OutboundMessage {
+  cluster: "servicespace" | "messagespace";
+  subject: string;
+  bytes: Uint8Array;
+  /**
+   * `Nats-Msg-Id` of a message that a stream must hold: the outcome is then the stream's acknowledgement.
+   * Without it the message goes to whoever listens now.
+   */
+  msgId?: string;
+}
+
+/** `stored`: the stream has it (or, without msgId, it was handed to the broker). `failed`: send it again later. */
+export type PublishOutcome = "stored" | "failed";
+
+/** A message as it came from a user, before anything about it is believed. */
+export interface InboundMessage {
+  subject: string;
+  bytes: Uint8Array;
+}
+
+export interface InboundOutcome {
+  /** `done`: committed or refused for good, acknowledge it. `retry`: nothing was committed, deliver it again. */
+  handled: "done" | "retry";
+  /** Set when it was refused before decryption; the bridge counts it and tells `internal.rejected`. */
+  rejected?: { reason: string; event_id?: string };
+  /** Receipts: published at once, never stored; a lost one is made anew when the message is repeated. */
+  replies: OutboundMessage[];
+}
+
+/** An error an HTTP caller is shown, as the objects return it. */
+export interface ApiFault {
+  code:
+    | "invalid_request"
+    | "signature_invalid"
+    | "forbidden"
+    | "contract_required"
+    | "capability_denied"
+    | "not_found"
+    | "conflict"
+    | "payload_too_large"
+    | "rate_limited"
+    | "unavailable";
+  /** What happened and what to change; never a key or a value of the user's. */
+  detail: string;
+  details?: { path: string; message: string }[];
+  retryAfterSeconds?: number;
+}
+
+export type RpcResult<T> = { ok: true; value: T } | { ok: false; error: ApiFault };
+
+/** State of one broker session as the bridge sees it now. */
+export interface SessionState {
+  status: "connecting" | "ready" | "closed";
+  /** RFC 3339; when the state was entered. */
+  since: string;
+  last_error?: string;
+  /** Days until the credentials expire; absent when they do not. */
+  credentials_days_left?: number;
+}
+
+export interface BridgeState {
+  shard: number;
+  servicespace: SessionState;
+  messagespace: SessionState;
+  /** Messages waiting in the stream and delivered but not yet acknowledged; absent while the session is down. */
+  pending?: number;
+  unacknowledged?: number;
+  redelivered?: number;
+  rejected: number;
+}
+
+// ---- UserConnection -------------------------------------------------------------------------------------
+
+/** Set by the Worker on each call that creates: the client's Idempotency-Key and what it came with. */
+export interface Idempotency {
+  key: string;
+  /** base64 SHA-256 over method, path and canonical body. */
+  digest: string;
+}
+
+export interface AskInput {
+  /** The object is addressed by it, but cannot learn its own name from a stub: every call that may write carries it. */
+  userId: string;
+  kind: string;
+  operation: string;
+  /** The kind's own fields, as its schema returned them. */
+  input: unknown;
+  purpose?: string;
+  context?: Record<string, string | number | boolean>;
+  expiresInSeconds: number;
+  offlineGraceSeconds: number;
+  callbackUrl?: string;
+  metadata?: unknown;
+  idempotency?: Idempotency;
+  /** Id of the API key that asks, for the audit entry. */
+  keyId: string;
+}
+
+/** A request as `GET requests/{id}` shows it; the kind's view adds its own fields. */
+export interface RequestView {
+  request_id: string;
+  user_id: string;
+  contract_id: string;
+  kind: string;
+  /** Names the kind's operation where it has several. */
+  operation: string;
+  status: import("./protocol/asking.ts").RequestStatus;
+  created_at: string;
+  expires_at: string;
+  delivered_at?: string;
+  responded_at?: string;
+  /** When `status` was entered. */
+  timestamp: string;
+  /** Why a denial or an end came about: the user's word, `match_code_wrong`, `reported`. */
+  reason?: string;
+  result?: unknown;
+  request_payload: unknown;
+  approval?: import("./protocol/asking.ts").Approval;
+  user_signing_key: string;
+  metadata?: unknown;
+  /** Shown once, in the answer to the POST. */
+  match_code?: string;
+}
+
+export interface ContractView {
+  contract_id: string;
+  user_id: string;
+  service_id: string;
+  offering_id: string;
+  offering_name: string;
+  offering: import("./protocol/offer.ts").Offering;
+  capabilities: string[];
+  status: import("./protocol/contract.ts").ContractStatus;
+  created_at: string;
+  activated_at?: string;
+  expires_at?: string;
+  cancelled_at?: string;
+  cancelled_by?: "user" | "service";
+  cancelled_reason?: string;
+}
+
+export interface ContractDetail extends ContractView {
+  /** Absent until accepted. */
+  record?: import("./protocol/contract.ts").ContractRecord;
+  verification: { valid: boolean; checks: import("./contracts/agreement.ts").Check[] };
+  connection: {
+    last_activity_at?: string;
+    /** X25519 key ids of either side, newest first. */
+    service_key_ids: string[];
+    user_key_ids: string[];
+    /** Highest sequence number sent and received, and the received side's gaps. */
+    sent_seq: number;
+    received_seq: number;
+    missing_seq: number[];
+  };
+}
+
+export interface Page<T> {
+  items: T[];
+  nextCursor?: string;
+}
+
+/** The object of one user. It answers for users it does not know without writing a row. */
+export interface UserConnectionApi {
+  receive(userId: string, messages: InboundMessage[]): Promise<InboundOutcome[]>;
+
+  ask(input: AskInput): Promise<RpcResult<RequestView>>;
+  /** With `waitMs`, holds until the status is no longer pending, or the time is over. */
+  request(requestId: string, waitMs?: number): Promise<RpcResult<RequestView>>;
+  requests(query: {
+    status?: string;
+    kind?: string;
+    limit: number;
+    cursor?: string;
+  }): Promise<RpcResult<Page<RequestView>>>;
+  cancelRequest(requestId: string, keyId: string): Promise<RpcResult<RequestView>>;
+
+  contract(contractId: string): Promise<RpcResult<ContractDetail>>;
+  acceptContract(contractId: string, keyId: string): Promise<RpcResult<ContractView>>;
+  rejectContract(
+    contractId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ContractView>>;
+  cancelContract(
+    contractId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ContractView>>;
+  /** The id of the active contract, or of the active one for this offering; undefined when there is none. */
+  activeContract(offeringId?: string): Promise<string | undefined>;
+  profile(keyId: string): Promise<RpcResult<{ contract_id: string; profile: unknown; updated_at: string }>>;
+
+  /** POST /connect/credentials: signatures are checked inside, against the contract's own keys. */
+  renewCredentials(
+    request: import("./protocol/contract.ts").LastingCredentialsRequest,
+  ): Promise<RpcResult<import("./protocol/contract.ts").NatsCredentials>>;
+  /** POST /connect/revoke. */
+  revokeByUser(
+    revocation: import("./protocol/contract.ts").Revocation,
+  ): Promise<RpcResult<{ status: "cancelled" }>>;
+
+  audit(query: {
+    after?: string;
+    operation?: string;
+    limit: number;
+  }): Promise<RpcResult<Page<import("./protocol/audit.ts").AuditEntry>>>;
+}
+
+// ---- Directory ------------------------------------------------------------------------------------------
+
+export type Scope =
+  | "requests:read"
+  | "requests:write"
+  | "contracts:read"
+  | "contracts:write"
+  | "audit:read"
+  | "admin";
+
+export interface ApiKeyFacts {
+  keyId: string;
+  scopes: Scope[];
+  /** Milliseconds since the epoch; absent when it does not expire. */
+  expiresAt?: number;
+}
+
+export interface InviteTerms {
+  inviteId: string;
+  offeringId?: string;
+  expiresAt: number;
+  maxUses: number;
+  matchCodeRequired: boolean;
+}
+
+/** What the Directory's index knows of a contract; `version` grows with every change at the user's object. */
+export interface ContractIndexRow {
+  contractId: string;
+  userId: string;
+  offeringId: string;
+  offeringName: string;
+  status: import("./protocol/contract.ts").ContractStatus;
+  createdAt: number;
+  version: number;
+  view: ContractView;
+}
+
+export type InviteRefusal = "invite_invalid" | "invite_expired" | "invite_used_up" | "match_code_wrong";
+
+/** What the user's object needs of the Directory. */
+export interface DirectoryForUsers {
+  /**
+   * Counts one use of an invite by this contract and returns what the submission is to be held against. Repeating
+   * it for the same contract counts nothing again, so a crash between this and the caller's commit is harmless.
+   * A wrong match code uses up the invite's one try for that user.
+   */
+  redeemInvite(use: {
+    code: string;
+    matchCode?: string;
+    userId: string;
+    contractId: string;
+    offeringId: string;
+    offerId: string;
+    now: number;
+  }): Promise<
+    | {
+        ok: true;
+        /** The offering as published now; absent when it was removed. */
+        offering?: import("./protocol/offer.ts").Offering;
+        /** Whether the offer is one of ours and has not expired. */
+        offerCurrent: boolean;
+      }
+    | { ok: false; reason: InviteRefusal }
+  >;
+  /** Writes or updates index rows; an older version than the stored one changes nothing. */
+  indexContracts(rows: ContractIndexRow[]): Promise<void>;
+}
+
+/** What the routes need of the Directory. */
+export interface DirectoryForRoutes {
+  /** Undefined for a key that does not exist, was deleted or has another secret. `secretHash`: SHA-256, hex. */
+  apiKey(keyId: string, secretHash: string): Promise<ApiKeyFacts | undefined>;
+  /** The current signed offer; `offeringId` narrows it to one offering. */
+  offer(offeringId?: string): Promise<import("./protocol/offer.ts").Offer>;
+  /** Whether an invite can be used now, without using it. */
+  invite(code: string): Promise<{ ok: true; terms: InviteTerms } | { ok: false; reason: InviteRefusal }>;
+  /** The user of a contract. */
+  userOfContract(contractId: string): Promise<string | undefined>;
+}
