@@ -1,0 +1,58 @@
+// Three kinds of tests: pure ones in Node, ones inside workerd, and ones against the whole stack.
+
+import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
+import { defineConfig } from "vitest/config";
+
+// Neither the tests nor the build talk to Cloudflare.
+process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";
+process.env.WRANGLER_SEND_METRICS ??= "false";
+
+const WORKERD_TEST_TIMEOUT_MS = 20_000;
+const E2E_TEST_TIMEOUT_MS = 60_000;
+/** Starting two clusters and the Worker happens in hooks. */
+const E2E_HOOK_TIMEOUT_MS = 60_000;
+
+export default defineConfig({
+  test: {
+    reporters: ["default", "./test/summary-reporter.ts"],
+    projects: [
+      {
+        test: {
+          name: "unit",
+          environment: "node",
+          include: ["test/unit/**/*.test.{ts,tsx}"],
+        },
+      },
+      {
+        plugins: [
+          cloudflareTest(({ inject }) => ({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: inject("workerBindings") },
+          })),
+        ],
+        test: {
+          name: "workerd",
+          include: ["test/workerd/**/*.test.{ts,tsx}"],
+          globalSetup: ["./test/global-setup.ts"],
+          testTimeout: WORKERD_TEST_TIMEOUT_MS,
+          // All files share one pair of clusters, and on it one durable consumer: two bridges at once
+          // would take each other's messages.
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          pool: "forks",
+          include: ["test/e2e/**/*.test.{ts,tsx}"],
+          testTimeout: E2E_TEST_TIMEOUT_MS,
+          hookTimeout: E2E_HOOK_TIMEOUT_MS,
+          // Each file runs a stack of its own and some measure time: one after the other, after the rest.
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+    ],
+  },
+});
