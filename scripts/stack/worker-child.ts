@@ -1,0 +1,70 @@
+// The process that holds Miniflare (and below it workerd). Started by worker.ts, spoken to by messages.
+
+import { Log, LogLevel, Miniflare } from "miniflare";
+import type { BundleModule } from "./bundle.ts";
+
+/** What the parent sends once. */
+export interface StartMessage {
+  port: number;
+  persistDir: string;
+  workerOptions: Record<string, unknown>;
+  modules: BundleModule[];
+  /** Imports between modules are relative to this folder. */
+  modulesRoot: string;
+  /** How often scheduled() is called, as the cron trigger would. */
+  cronIntervalMs: number;
+  cron: string;
+}
+
+/** What the child answers once. */
+export type StartedMessage = { ready: true; url: string } | { ready: false; error: string };
+
+process.once("message", (message) => {
+  start(message as StartMessage).then(answer, (error) =>
+    answer({ ready: false, error: error instanceof Error ? error.message : String(error) }),
+  );
+});
+
+async function start(options: StartMessage): Promise<StartedMessage> {
+  const miniflare = new Miniflare({
+    host: "127.0.0.1",
+    port: options.port,
+    cf: false,
+    telemetry: { enabled: false },
+    log: new Log(LogLevel.WARN),
+    defaultPersistRoot: options.persistDir,
+    workers: [
+      {
+        ...options.workerOptions,
+        name: WORKER_NAME,
+        modules: options.modules,
+        modulesRoot: options.modulesRoot,
+      },
+    ],
+  } as ConstructorParameters<typeof Miniflare>[0]);
+  const url = await miniflare.ready;
+
+  // Cloudflare calls scheduled() by the crons of wrangler.toml; Miniflare leaves that to us.
+  const runCron = async () => {
+    try {
+      const worker = await miniflare.getWorker(WORKER_NAME);
+      await worker.scheduled({ cron: options.cron });
+    } catch (error) {
+      console.error("scheduled() failed:", error);
+    }
+  };
+  const cron = setInterval(runCron, options.cronIntervalMs);
+
+  process.once("SIGTERM", async () => {
+    clearInterval(cron);
+    await miniflare.dispose();
+    process.exit(0);
+  });
+  return { ready: true, url: url.origin };
+}
+
+const WORKER_NAME = "main";
+
+function answer(message: StartedMessage): void {
+  process.send?.(message);
+}
