@@ -1,0 +1,200 @@
+// Hands messages to the users' objects and settles them by what those answer. Each user has a lane: order is kept
+// within it, one call is open at a time, and what one user's object refuses to take is that user's trouble alone.
+//
+// Nothing here is worth keeping: a message not yet settled is delivered again, and the object knows it by its id.
+
+import type { Delivery } from "../../src/nats/pull.ts";
+import { within } from "../../src/nats/session.ts";
+import { ACK_WAIT_MS } from "../../src/nats/stream.ts";
+import { MAX_ENVELOPE_BYTES } from "../../src/protocol/limits.ts";
+import { identityId } from "../../src/protocol/primitives.ts";
+import { userOfSubject } from "../../src/protocol/subjects.ts";
+import type { InboundMessage, InboundOutcome, OutboundMessage } from "../../src/rpc.ts";
+
+/** Objects called at once; more gain nothing, they share one thread and one disk. */
+const MAX_CONCURRENT_OBJECTS = 16;
+/** One call carries at most this many messages and bytes; a call may hold 32 MiB. */
+const MAX_GROUP_MESSAGES = 100;
+const MAX_GROUP_BYTES = 8 * 1_024 * 1_024;
+/** Answers come before the stream delivers again; one that comes later is not waited for. */
+const RECEIVE_TIMEOUT_MS = 8_000;
+/** Messages of one user waiting for their turn here; half of what the bridge holds. */
+const MAX_LANE_MESSAGES = 500;
+/**
+ * Messages of one user waiting in the stream for another try. They count toward the consumer's MAX_ACK_PENDING, and
+ * were there no bound, one user could stop the delivery to all. Past it messages are dropped: their sender keeps
+ * them and sends them again until there is a receipt.
+ */
+const MAX_WAITING_MESSAGES = 500;
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
+/**
+ * A message whose object keeps throwing is given up after this many deliveries: at a minute's pause each, about a
+ * day. Not sooner, because an outage of hours is no reason to make every sender repeat; not never, because the
+ * stream is no place for what nobody will take. The sender repeats it in any case.
+ */
+const MAX_DELIVERIES = 1_440;
+
+/** A message nobody accepted, as told to `internal.rejected`: ids and a reason, no content. */
+export interface Rejection {
+  reason: string;
+  user_id?: string;
+  event_id?: string;
+}
+
+export interface LanesOptions {
+  serviceId: string;
+  /** The call to the user's object. */
+  receive(userId: string, messages: InboundMessage[]): Promise<InboundOutcome[]>;
+  /** Publishes what the object answered, best effort. */
+  reply(messages: OutboundMessage[]): void;
+  reject(rejection: Rejection): void;
+  /** A call that failed: the object threw, or did not answer. */
+  onFailure(userId: string, messages: number, error: unknown): void;
+}
+
+/** The pause before a message is delivered again: doubling with each delivery, capped. */
+export const retryDelayMs = (deliveryCount: number): number =>
+  Math.min(FIRST_RETRY_MS * 2 ** Math.min(Math.max(0, deliveryCount - 1), 30), LONGEST_RETRY_MS);
+
+/** How many of a lane's first messages one call carries. */
+export function groupSize(lane: readonly Delivery[]): number {
+  let bytes = 0;
+  let size = 0;
+  for (const delivery of lane) {
+    bytes += delivery.bytes.length;
+    if (size > 0 && (size >= MAX_GROUP_MESSAGES || bytes > MAX_GROUP_BYTES)) break;
+    // One that came before travels alone: if it is what made the object throw, the others must get past it.
+    if (delivery.deliveryCount > 1) return size === 0 ? 1 : size;
+    size += 1;
+  }
+  return size;
+}
+
+/** The lanes of one session. */
+export class Lanes {
+  readonly #options: LanesOptions;
+  /** Messages waiting for their turn, by user. */
+  readonly #lanes = new Map<string, Delivery[]>();
+  /** Users with waiting messages and no open call, the longest waiting first. */
+  readonly #ready = new Set<string>();
+  readonly #busy = new Set<string>();
+  /** By user: sequences put back into the stream, and when they are surely gone from there. */
+  readonly #putBack = new Map<string, Map<number, number>>();
+  #scheduled = false;
+
+  constructor(options: LanesOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a message over. It is settled by the time its object has answered, or at once. */
+  accept(delivery: Delivery): void {
+    const { serviceId, reject } = this.#options;
+    const userId = userOfSubject(delivery.subject, serviceId);
+    if (userId === undefined || !identityId.safeParse(userId).success) {
+      reject({ reason: "subject" });
+      delivery.terminate();
+      return;
+    }
+    if (delivery.bytes.length > MAX_ENVELOPE_BYTES) {
+      this.#giveUp(userId, delivery, "too_large");
+      return;
+    }
+    this.#putBack.get(userId)?.delete(delivery.sequence);
+    const lane = this.#lanes.get(userId) ?? [];
+    if (lane.length >= MAX_LANE_MESSAGES) {
+      this.#retry(userId, delivery, FIRST_RETRY_MS);
+      return;
+    }
+    lane.push(delivery);
+    this.#lanes.set(userId, lane);
+    if (!this.#busy.has(userId)) this.#ready.add(userId);
+    this.#schedule();
+  }
+
+  /** Forgets what has left the stream by another shard's hand. */
+  sweep(now: number): void {
+    for (const [userId, sequences] of this.#putBack) {
+      for (const [sequence, until] of sequences) if (until <= now) sequences.delete(sequence);
+      if (sequences.size === 0) this.#putBack.delete(userId);
+    }
+  }
+
+  /** After the rest of the frame has been read: a user's messages that came together go together. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    for (const userId of this.#ready) {
+      if (this.#busy.size >= MAX_CONCURRENT_OBJECTS) return;
+      const lane = this.#lanes.get(userId)!;
+      const group = lane.splice(0, groupSize(lane));
+      if (lane.length === 0) this.#lanes.delete(userId);
+      this.#ready.delete(userId);
+      this.#busy.add(userId);
+      this.#deliver(userId, group).finally(() => {
+        this.#busy.delete(userId);
+        if (this.#lanes.has(userId)) this.#ready.add(userId);
+        this.#dispatch();
+      });
+    }
+  }
+
+  async #deliver(userId: string, group: Delivery[]): Promise<void> {
+    const { receive, reply, reject, onFailure } = this.#options;
+    let outcomes: InboundOutcome[];
+    try {
+      const messages = group.map(({ subject, bytes }) => ({ subject, bytes }));
+      outcomes = await within(receive(userId, messages), RECEIVE_TIMEOUT_MS, "the user's object");
+      if (outcomes.length !== group.length) {
+        throw new Error(`the user's object answered ${outcomes.length} of ${group.length} messages`);
+      }
+    } catch (error) {
+      onFailure(userId, group.length, error);
+      const delayMs = retryDelayMs(Math.max(...group.map(({ deliveryCount }) => deliveryCount)));
+      for (const delivery of group) {
+        if (delivery.deliveryCount < MAX_DELIVERIES) this.#retry(userId, delivery, delayMs);
+        else this.#giveUp(userId, delivery, "undeliverable");
+      }
+      return;
+    }
+    const replies: OutboundMessage[] = [];
+    for (const [at, { handled, rejected, replies: own }] of outcomes.entries()) {
+      const delivery = group[at]!;
+      if (handled === "retry") {
+        this.#retry(userId, delivery, retryDelayMs(delivery.deliveryCount));
+        continue;
+      }
+      delivery.ack();
+      replies.push(...own);
+      if (rejected !== undefined) reject({ user_id: userId, ...rejected });
+    }
+    if (replies.length > 0) reply(replies);
+  }
+
+  #retry(userId: string, delivery: Delivery, delayMs: number): void {
+    const now = Date.now();
+    const waiting = this.#putBack.get(userId) ?? new Map<number, number>();
+    if (waiting.size >= MAX_WAITING_MESSAGES) {
+      for (const [sequence, until] of waiting) if (until <= now) waiting.delete(sequence);
+      if (waiting.size >= MAX_WAITING_MESSAGES) {
+        this.#giveUp(userId, delivery, "too_many_waiting");
+        return;
+      }
+    }
+    waiting.set(delivery.sequence, now + delayMs + ACK_WAIT_MS);
+    this.#putBack.set(userId, waiting);
+    delivery.retryAfter(delayMs);
+  }
+
+  #giveUp(userId: string, delivery: Delivery, reason: string): void {
+    this.#options.reject({ reason, user_id: userId });
+    delivery.terminate();
+  }
+}

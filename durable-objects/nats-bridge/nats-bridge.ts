@@ -1,0 +1,224 @@
+// The bridge between the users' objects and the two clusters: a shard holds one session to each, publishes what it
+// is given and says when the broker has it, pulls what users sent and hands it on, and acknowledges after the user's
+// object has committed.
+//
+// It owns no data and may be killed at any instruction. What was in flight to a broker is reported as failed or not
+// at all, and its owner sends it again; what was delivered and not acknowledged is delivered again.
+//
+// An outgoing WebSocket neither hibernates nor keeps its object alive. So an alarm, the only thing stored, keeps the
+// object up and brings it back; scheduled() and each publish wake it too.
+
+import { DurableObject } from "cloudflare:workers";
+import { type Config, configOf } from "../../src/config.ts";
+import type { Env } from "../../src/env.ts";
+import { Publisher } from "../../src/nats/publish.ts";
+import { pullMessages } from "../../src/nats/pull.ts";
+import { BrokerSession, describeError, type LiveSession } from "../../src/nats/session.ts";
+import {
+  type Backlog,
+  BRIDGE_CONSUMER,
+  backlogOf,
+  ensureFromUser,
+  FROM_USER_STREAM,
+} from "../../src/nats/stream.ts";
+import { daysLeft } from "../../src/nats/user-jwt.ts";
+import { utf8 } from "../../src/protocol/json.ts";
+import { toTimestamp } from "../../src/protocol/primitives.ts";
+import { internalSubject, serviceInboxPrefix } from "../../src/protocol/subjects.ts";
+import type { BridgeState, OutboundMessage, PublishOutcome, SessionState } from "../../src/rpc.ts";
+import { Lanes, type Rejection } from "./lanes.ts";
+
+/** Well below the 70 to 140 seconds after which an idle object is evicted, and how long inbound messages wait at most after a crash. */
+const ALARM_INTERVAL_MS = 10_000;
+/** How long state() waits for the broker's numbers; without them it answers what it knows. */
+const BACKLOG_TIMEOUT_MS = 1_000;
+/** The broker's numbers are asked for at most this often, however many ask us. */
+const BACKLOG_CACHE_MS = 1_000;
+
+const SHARD_NAME = /^shard-(\d+)$/;
+
+type ClusterName = OutboundMessage["cluster"];
+
+interface Cluster {
+  session: BrokerSession;
+  publisher: Publisher;
+  creds: string;
+}
+
+/** What a life of the object is made of, once the settings are parsed. */
+interface Running {
+  config: Config;
+  clusters: Record<ClusterName, Cluster>;
+}
+
+/** One shard, addressed as `shard-<n>`. */
+export class NatsBridge extends DurableObject<Env> {
+  #running: Promise<Running> | undefined;
+  /** Of the ServiceSpace session that is up. */
+  #lanes: Lanes | undefined;
+  /** Messages rejected since this life of the object began. */
+  #rejected = 0;
+  #backlog: { at: number; value: Promise<Backlog | undefined> } | undefined;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    // Before anything else runs here, so that an object killed in its first call comes back as well.
+    ctx.blockConcurrencyWhile(async () => {
+      if ((await ctx.storage.getAlarm()) === null) await ctx.storage.setAlarm(Date.now() + ALARM_INTERVAL_MS);
+    });
+  }
+
+  /**
+   * Publishes a batch, both clusters side by side; the outcomes are in its order. Answers within some seconds even
+   * if no broker does. A message in doubt is `failed`: it may be stored, and is repeated under the same msgId.
+   * Rejects only with ConfigError.
+   */
+  async publish(batch: OutboundMessage[]): Promise<PublishOutcome[]> {
+    return this.#publish(await this.#start(), batch);
+  }
+
+  /** The sessions as they are now, and how far the bridge is behind. Rejects with ConfigError. */
+  async state(): Promise<BridgeState> {
+    const { clusters } = await this.#start();
+    return {
+      shard: this.#shard,
+      servicespace: sessionState(clusters.servicespace),
+      messagespace: sessionState(clusters.messagespace),
+      ...(await this.#currentBacklog(clusters.servicespace.session)),
+      rejected: this.#rejected,
+    };
+  }
+
+  /** Makes sure that the sessions are up or on their way. Rejects with ConfigError. */
+  async ensure(): Promise<void> {
+    await this.#start();
+  }
+
+  override async alarm(): Promise<void> {
+    // First, so that nothing below can cost the next one. An alarm that throws is given up after some repeats.
+    await this.ctx.storage.setAlarm(Date.now() + ALARM_INTERVAL_MS);
+    try {
+      const running = await this.#start();
+      if (this.#shard >= running.config.BRIDGE_SHARDS) return await this.#retire(running);
+      this.#lanes?.sweep(Date.now());
+      await this.#publishInternal(running, "health", {
+        at: toTimestamp(Date.now()),
+        ...(await this.state()),
+      });
+    } catch (error) {
+      console.error({ event: "bridge.alarm_failed", shard: this.#shard, error: describeError(error) });
+    }
+  }
+
+  get #shard(): number {
+    return Number(SHARD_NAME.exec(this.ctx.id.name ?? "")?.[1] ?? 0);
+  }
+
+  #start(): Promise<Running> {
+    // A failure is the settings', and of this isolate: asked again it is the same, and says so again.
+    this.#running ??= configOf(this.env).then((config) => this.#open(config));
+    return this.#running.then((running) => {
+      for (const { session } of Object.values(running.clusters)) session.start();
+      return running;
+    });
+  }
+
+  #open(config: Config): Running {
+    const cluster = (name: ClusterName, onUp?: (session: LiveSession) => Promise<void>): Cluster => {
+      const creds = name === "servicespace" ? config.SERVICESPACE_CREDS : config.MESSAGESPACE_CREDS;
+      const session = new BrokerSession({
+        url: name === "servicespace" ? config.SERVICESPACE_URL : config.MESSAGESPACE_URL,
+        creds,
+        inboxPrefix: serviceInboxPrefix(config.serviceId),
+        name: `vault-bridge-${this.#shard}`,
+        ...(onUp !== undefined && { onUp }),
+      });
+      const publisher = new Publisher(session, (failures) => {
+        console.warn({ event: "bridge.publish_failed", shard: this.#shard, cluster: name, failures });
+      });
+      return { session, publisher, creds };
+    };
+    const running: Running = {
+      config,
+      clusters: {
+        servicespace: cluster("servicespace", (session) => this.#consume(running, session)),
+        messagespace: cluster("messagespace"),
+      },
+    };
+    return running;
+  }
+
+  /** A shard that the settings no longer name: its messages are the other shards' to pull. */
+  async #retire({ clusters }: Running): Promise<void> {
+    for (const { session } of Object.values(clusters)) session.stop();
+    await this.ctx.storage.deleteAlarm();
+  }
+
+  async #consume(running: Running, session: LiveSession): Promise<void> {
+    const { serviceId } = running.config;
+    await ensureFromUser(session.connection, serviceId);
+    const lanes = new Lanes({
+      serviceId,
+      receive: (userId, messages) => this.env.USER_CONNECTION.getByName(userId).receive(messages),
+      reply: (messages) => void this.#publish(running, messages),
+      reject: (rejection) => this.#reject(running, rejection),
+      onFailure: (userId, messages, error) =>
+        console.error({
+          event: "bridge.receive_failed",
+          user_id: userId,
+          messages,
+          error: describeError(error),
+        }),
+    });
+    this.#lanes = lanes;
+    pullMessages(session, {
+      stream: FROM_USER_STREAM,
+      consumer: BRIDGE_CONSUMER,
+      inboxPrefix: serviceInboxPrefix(serviceId),
+      onDelivery: (delivery) => lanes.accept(delivery),
+    });
+  }
+
+  async #publish({ clusters }: Running, batch: readonly OutboundMessage[]): Promise<PublishOutcome[]> {
+    const outcomes = new Array<PublishOutcome>(batch.length).fill("failed");
+    await Promise.all(
+      (Object.keys(clusters) as ClusterName[]).map(async (name) => {
+        const places = [...batch.keys()].filter((at) => batch[at]!.cluster === name);
+        if (places.length === 0) return;
+        const own = await clusters[name].publisher.publish(places.map((at) => batch[at]!));
+        for (const [index, at] of places.entries()) outcomes[at] = own[index]!;
+      }),
+    );
+    return outcomes;
+  }
+
+  #reject(running: Running, rejection: Rejection): void {
+    this.#rejected += 1;
+    void this.#publishInternal(running, "rejected", { ...rejection, at: toTimestamp(Date.now()) });
+  }
+
+  /** For the provider's own consumers, best effort. */
+  async #publishInternal(running: Running, name: string, content: object): Promise<void> {
+    const subject = internalSubject(running.config.serviceId, name);
+    // While the session is down there is nobody to tell: no wait, and no complaint in the log.
+    if (running.clusters.servicespace.session.connection === undefined) return;
+    await running.clusters.servicespace.publisher.publish([
+      { cluster: "servicespace", subject, bytes: utf8(JSON.stringify(content)) },
+    ]);
+  }
+
+  #currentBacklog(session: BrokerSession): Promise<Backlog | undefined> {
+    const { connection } = session;
+    if (connection === undefined) return Promise.resolve(undefined);
+    const now = Date.now();
+    if (this.#backlog === undefined || now - this.#backlog.at >= BACKLOG_CACHE_MS) {
+      this.#backlog = { at: now, value: backlogOf(connection, BACKLOG_TIMEOUT_MS).catch(() => undefined) };
+    }
+    return this.#backlog.value;
+  }
+}
+
+function sessionState({ session, creds }: Cluster): SessionState {
+  const days = daysLeft(creds, Date.now());
+  return { ...session.describe(), ...(days !== undefined && { credentials_days_left: days }) };
+}

@@ -1,0 +1,122 @@
+// Publishing on one session: many messages in flight together, bounded, each with its outcome. "Stored" is said by
+// the broker or not at all; whatever ends in doubt has failed, and its owner repeats it under the same message id.
+
+import type { JetStreamClient } from "nats.ws";
+import type { OutboundMessage, PublishOutcome } from "../rpc.ts";
+import { type BrokerSession, describeError, within } from "./session.ts";
+
+/** A publish waits this long for a session that is coming up. */
+const READY_TIMEOUT_MS = 2_000;
+/** And this long for the broker's word, after which the message counts as failed. */
+const ACK_TIMEOUT_MS = 4_000;
+/** Bounds of what one session has taken on: over them a message fails at once, before memory does. */
+export const MAX_IN_FLIGHT_MESSAGES = 4_096;
+export const MAX_IN_FLIGHT_BYTES = 32 * 1_024 * 1_024;
+
+/** What may be written into a PUB line. The library checks none of it; a space or line break would be a command. */
+const SUBJECT = /^[A-Za-z0-9_$-]+(?:\.[A-Za-z0-9_$-]+)*$/;
+
+/** Why messages of a batch failed, and how many for each reason. Holds no contents. */
+export type FailureReport = (failures: { reason: string; count: number }[]) => void;
+
+/** What one batch of messages came to, in order. */
+class Tally {
+  readonly outcomes: PublishOutcome[];
+  readonly #failures = new Map<string, number>();
+
+  constructor(size: number) {
+    this.outcomes = new Array<PublishOutcome>(size).fill("failed");
+  }
+
+  failed(reason: string): void {
+    this.#failures.set(reason, (this.#failures.get(reason) ?? 0) + 1);
+  }
+
+  report(to: FailureReport | undefined): void {
+    if (this.#failures.size > 0) to?.([...this.#failures].map(([reason, count]) => ({ reason, count })));
+  }
+}
+
+/** The publishing side of a session. */
+export class Publisher {
+  readonly #session: BrokerSession;
+  readonly #onFailures: FailureReport | undefined;
+  #messages = 0;
+  #bytes = 0;
+
+  constructor(session: BrokerSession, onFailures?: FailureReport) {
+    this.#session = session;
+    this.#onFailures = onFailures;
+  }
+
+  /** Publishes a batch; the outcomes are in its order. Never rejects. Takes at most about six seconds. */
+  async publish(batch: readonly OutboundMessage[]): Promise<PublishOutcome[]> {
+    const tally = new Tally(batch.length);
+    const admitted: number[] = [];
+    let bytes = 0;
+    for (const [at, message] of batch.entries()) {
+      if (!SUBJECT.test(message.subject)) tally.failed("the subject is malformed");
+      else if (!this.#admits(message.bytes.length)) tally.failed("too many messages in flight");
+      else {
+        admitted.push(at);
+        bytes += message.bytes.length;
+        this.#messages += 1;
+        this.#bytes += message.bytes.length;
+      }
+    }
+    try {
+      await this.#send(batch, admitted, tally);
+    } catch (error) {
+      tally.failed(describeError(error));
+    } finally {
+      this.#messages -= admitted.length;
+      this.#bytes -= bytes;
+    }
+    tally.report(this.#onFailures);
+    return tally.outcomes;
+  }
+
+  #admits(bytes: number): boolean {
+    return this.#messages < MAX_IN_FLIGHT_MESSAGES && this.#bytes + bytes <= MAX_IN_FLIGHT_BYTES;
+  }
+
+  async #send(batch: readonly OutboundMessage[], admitted: number[], tally: Tally): Promise<void> {
+    if (admitted.length === 0) return;
+    const connection = await this.#session.ready(READY_TIMEOUT_MS);
+    if (connection === undefined) {
+      for (const _ of admitted) tally.failed("the broker is not connected");
+      return;
+    }
+    const stream = connection.jetstream({ timeout: ACK_TIMEOUT_MS });
+    const flushed: number[] = [];
+    const acknowledged = admitted.map(async (at) => {
+      const message = batch[at]!;
+      try {
+        if (message.msgId === undefined) {
+          connection.publish(message.subject, message.bytes);
+          flushed.push(at);
+        } else if (await isStored(stream, message, message.msgId)) {
+          tally.outcomes[at] = "stored";
+        } else tally.failed("the answer was not a stream's");
+      } catch (error) {
+        tally.failed(describeError(error));
+      }
+    });
+    // The broker has read all that was written before the pong it sends: one flush answers for the whole batch.
+    if (flushed.length > 0) {
+      try {
+        await within(connection.flush(), ACK_TIMEOUT_MS, "flush");
+        for (const at of flushed) tally.outcomes[at] = "stored";
+      } catch (error) {
+        for (const _ of flushed) tally.failed(describeError(error));
+      }
+    }
+    await Promise.all(acknowledged);
+  }
+}
+
+/** A repeat the stream already has is stored as well. */
+async function isStored(stream: JetStreamClient, message: OutboundMessage, msgId: string): Promise<boolean> {
+  const ack = await stream.publish(message.subject, message.bytes, { msgID: msgId, timeout: ACK_TIMEOUT_MS });
+  return typeof ack.stream === "string" && ack.seq > 0;
+}

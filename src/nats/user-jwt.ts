@@ -1,0 +1,93 @@
+// NATS user JWTs, minted with the signing key of the users' account. Our own few lines because the published
+// library signs in pure TypeScript, a hundred times slower.
+
+import { base32nopad, base64urlnopad } from "@scure/base";
+import { sha256 } from "../crypto/hash.ts";
+import type { SigningKey } from "../crypto/signing.ts";
+import { utf8 } from "../protocol/json.ts";
+import { claimsOf, parseCreds } from "./creds.ts";
+import { MAX_MESSAGE_BYTES } from "./limits.ts";
+import { decodeNkey, encodeNkey } from "./nkey.ts";
+
+const HEADER = { typ: "JWT", alg: "ed25519-nkey" };
+const CLAIMS_VERSION = 2;
+const UNLIMITED = -1;
+const SECONDS_PER_DAY = 24 * 3_600;
+
+/** What a NATS user may do, and until when. */
+export interface UserJwtOptions {
+  /** The account's signing key, or the key of the account itself. */
+  signingKey: SigningKey;
+  /** The account the user belongs to (A…). */
+  account: string;
+  /** The user's public nkey (U…); its seed stays with the user. */
+  userNatsKey: string;
+  /** Shown in the server's logs and monitoring. */
+  name: string;
+  /** Subjects; neither list may be empty, because NATS takes an empty list as "everything". */
+  permissions: { publish: readonly string[]; subscribe: readonly string[] };
+  /** Subscriptions at once, over all sessions of a connection. */
+  maxSubscriptions: number;
+  /** Seconds since the epoch; the server drops the session then. */
+  expiresAt: number;
+  /** Seconds since the epoch. A revocation hits what was issued up to its own second. */
+  now: number;
+}
+
+const segment = (value: unknown): string => base64urlnopad.encode(utf8(JSON.stringify(value)));
+
+/**
+ * A signed user JWT. Everything not granted is refused by the server: no bearer use, no answering to reply subjects
+ * beyond the permissions, no message above MAX_MESSAGE_BYTES. Throws TypeError on a malformed key and RangeError on
+ * permissions or times that would grant more than they say.
+ */
+export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
+  const { signingKey, account, userNatsKey, name, permissions, maxSubscriptions, expiresAt, now } = options;
+  if (decodeNkey("account", account) === undefined)
+    throw new TypeError("mintUserJwt: `account` must be an A… nkey");
+  if (decodeNkey("user", userNatsKey) === undefined)
+    throw new TypeError("mintUserJwt: `userNatsKey` must be a U… nkey");
+  if (permissions.publish.length === 0 || permissions.subscribe.length === 0) {
+    throw new RangeError("mintUserJwt: an empty list of subjects would allow every subject");
+  }
+  if (!Number.isSafeInteger(maxSubscriptions) || maxSubscriptions < 1) {
+    throw new RangeError("mintUserJwt: `maxSubscriptions` must be a positive integer");
+  }
+  if (!Number.isSafeInteger(now) || !Number.isSafeInteger(expiresAt) || expiresAt <= now) {
+    throw new RangeError("mintUserJwt: `expiresAt` must be a whole second after `now`");
+  }
+  const claims = {
+    iat: now,
+    exp: expiresAt,
+    iss: encodeNkey("account", signingKey.publicKey),
+    name,
+    sub: userNatsKey,
+    nats: {
+      type: "user",
+      version: CLAIMS_VERSION,
+      issuer_account: account,
+      pub: { allow: permissions.publish },
+      sub: { allow: permissions.subscribe },
+      subs: maxSubscriptions,
+      data: UNLIMITED,
+      payload: MAX_MESSAGE_BYTES,
+    },
+  };
+  const jti = base32nopad.encode(sha256(utf8(JSON.stringify(claims))));
+  const signed = `${segment(HEADER)}.${segment({ jti, ...claims })}`;
+  return `${signed}.${base64urlnopad.encode(await signingKey.sign(utf8(signed)))}`;
+}
+
+/** When the JWT in a .creds text expires, in seconds since the epoch; undefined when it does not. Throws CredsError. */
+export function jwtExpiry(credsText: string): number | undefined {
+  const { exp } = claimsOf(parseCreds(credsText).jwt);
+  return typeof exp === "number" && exp > 0 ? exp : undefined;
+}
+
+/** Whole days until the credentials expire, 0 once they have; undefined when they do not. Throws CredsError. */
+export function daysLeft(credsText: string, nowMs: number): number | undefined {
+  const expiry = jwtExpiry(credsText);
+  return expiry === undefined
+    ? undefined
+    : Math.max(0, Math.floor((expiry - nowMs / 1_000) / SECONDS_PER_DAY));
+}
