@@ -2,6 +2,7 @@
 
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
+import type {} from "./test/global-setup.ts"; // names what the set-up provides
 
 // Neither the tests nor the build talk to Cloudflare.
 process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";

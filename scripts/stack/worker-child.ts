@@ -47,7 +47,7 @@ async function start(options: StartMessage): Promise<StartedMessage> {
   // Cloudflare calls scheduled() by the crons of wrangler.toml; Miniflare leaves that to us.
   const runCron = async () => {
     try {
-      const worker = await miniflare.getWorker(WORKER_NAME);
+      const worker = (await miniflare.getWorker(WORKER_NAME)) as unknown as ScheduledTarget;
       await worker.scheduled({ cron: options.cron });
     } catch (error) {
       console.error("scheduled() failed:", error);
@@ -64,6 +64,11 @@ async function start(options: StartMessage): Promise<StartedMessage> {
 }
 
 const WORKER_NAME = "main";
+
+/** What getWorker() gives, as far as it is used here; the types of both packages do not agree on it. */
+interface ScheduledTarget {
+  scheduled(options: { cron: string }): Promise<unknown>;
+}
 
 function answer(message: StartedMessage): void {
   process.send?.(message);
