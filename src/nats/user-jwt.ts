@@ -7,7 +7,7 @@ import type { SigningKey } from "../crypto/signing.ts";
 import { utf8 } from "../protocol/json.ts";
 import { claimsOf, parseCreds } from "./creds.ts";
 import { MAX_MESSAGE_BYTES } from "./limits.ts";
-import { decodeNkey, encodeNkey } from "./nkey.ts";
+import { decodePublicKey, encodePublicKey } from "./nkey.ts";
 
 const HEADER = { typ: "JWT", alg: "ed25519-nkey" };
 const CLAIMS_VERSION = 2;
@@ -28,10 +28,10 @@ export interface UserJwtOptions {
   permissions: { publish: readonly string[]; subscribe: readonly string[] };
   /** Subscriptions at once, over all sessions of a connection. */
   maxSubscriptions: number;
-  /** Seconds since the epoch; the server drops the session then. */
-  expiresAt: number;
-  /** Seconds since the epoch. A revocation hits what was issued up to its own second. */
-  now: number;
+  /** Since the epoch; the server drops the session then. */
+  expiresAtSeconds: number;
+  /** Since the epoch. A revocation hits what was issued up to its own second. */
+  nowSeconds: number;
 }
 
 const segment = (value: unknown): string => base64urlnopad.encode(utf8(JSON.stringify(value)));
@@ -42,10 +42,19 @@ const segment = (value: unknown): string => base64urlnopad.encode(utf8(JSON.stri
  * permissions or times that would grant more than they say.
  */
 export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
-  const { signingKey, account, userNatsKey, name, permissions, maxSubscriptions, expiresAt, now } = options;
-  if (decodeNkey("account", account) === undefined)
+  const {
+    signingKey,
+    account,
+    userNatsKey,
+    name,
+    permissions,
+    maxSubscriptions,
+    expiresAtSeconds,
+    nowSeconds,
+  } = options;
+  if (decodePublicKey(account, "account") === undefined)
     throw new TypeError("mintUserJwt: `account` must be an A… nkey");
-  if (decodeNkey("user", userNatsKey) === undefined)
+  if (decodePublicKey(userNatsKey, "user") === undefined)
     throw new TypeError("mintUserJwt: `userNatsKey` must be a U… nkey");
   if (permissions.publish.length === 0 || permissions.subscribe.length === 0) {
     throw new RangeError("mintUserJwt: an empty list of subjects would allow every subject");
@@ -53,13 +62,17 @@ export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
   if (!Number.isSafeInteger(maxSubscriptions) || maxSubscriptions < 1) {
     throw new RangeError("mintUserJwt: `maxSubscriptions` must be a positive integer");
   }
-  if (!Number.isSafeInteger(now) || !Number.isSafeInteger(expiresAt) || expiresAt <= now) {
-    throw new RangeError("mintUserJwt: `expiresAt` must be a whole second after `now`");
+  if (
+    !Number.isSafeInteger(nowSeconds) ||
+    !Number.isSafeInteger(expiresAtSeconds) ||
+    expiresAtSeconds <= nowSeconds
+  ) {
+    throw new RangeError("mintUserJwt: `expiresAtSeconds` must be a whole second after `nowSeconds`");
   }
   const claims = {
-    iat: now,
-    exp: expiresAt,
-    iss: encodeNkey("account", signingKey.publicKey),
+    iat: nowSeconds,
+    exp: expiresAtSeconds,
+    iss: encodePublicKey(signingKey.publicKey, "account"),
     name,
     sub: userNatsKey,
     nats: {
