@@ -23,11 +23,9 @@ export function parseCreds(text: string): { jwt: string; seed: Uint8Array } {
       "the credentials must hold a NATS user JWT and a user nkey seed, each between dashed lines",
     );
   }
-  try {
-    return { jwt, seed: decodeSeed(seedText, "user") };
-  } catch (error) {
-    throw new CredsError(`the seed in the credentials is ${(error as Error).message}`);
-  }
+  const seed = decodeSeed("user", seedText);
+  if (seed === undefined) throw new CredsError("the seed in the credentials is not a user seed (SU…)");
+  return { jwt, seed };
 }
 
 /** The claims of a JWT, signature unchecked: for what we were given ourselves. Throws CredsError. */

@@ -53,20 +53,16 @@ const seedPrefix = (kind: NkeyKind): Uint8Array =>
   Uint8Array.of(SEED_PREFIX | (KIND_PREFIX[kind] >> 5), (KIND_PREFIX[kind] & 31) << 3);
 
 /** The text of a public key (32 bytes): `U…` or `A…`. Throws RangeError on another length. */
-export const encodePublicKey = (publicKey: Uint8Array, kind: NkeyKind): string =>
+export const encodeNkey = (kind: NkeyKind, publicKey: Uint8Array): string =>
   encode(publicPrefix(kind), publicKey);
 
 /** The 32 bytes of a public key; undefined for another kind, a wrong checksum or anything malformed. */
-export const decodePublicKey = (text: string, kind: NkeyKind): Uint8Array | undefined =>
+export const decodeNkey = (kind: NkeyKind, text: string): Uint8Array | undefined =>
   decode(publicPrefix(kind), text);
 
 /** The text of a seed (32 bytes): `SU…` or `SA…`. Throws RangeError on another length. */
-export const encodeSeed = (seed: Uint8Array, kind: NkeyKind): string => encode(seedPrefix(kind), seed);
+export const encodeSeed = (kind: NkeyKind, seed: Uint8Array): string => encode(seedPrefix(kind), seed);
 
-/** The 32 bytes of a seed. A malformed one is a mistake in our own settings: throws TypeError, without its text. */
-export function decodeSeed(text: string, kind: NkeyKind): Uint8Array {
-  const seed = decode(seedPrefix(kind), text);
-  if (seed === undefined)
-    throw new TypeError(`not the nkey seed of ${kind === "user" ? "a user (SU…)" : "an account (SA…)"}`);
-  return seed;
-}
+/** The 32 bytes of a seed; undefined for another kind, a wrong checksum or anything malformed. */
+export const decodeSeed = (kind: NkeyKind, text: string): Uint8Array | undefined =>
+  decode(seedPrefix(kind), text);

@@ -7,7 +7,7 @@ import type { SigningKey } from "../crypto/signing.ts";
 import { utf8 } from "../protocol/json.ts";
 import { claimsOf, parseCreds } from "./creds.ts";
 import { MAX_MESSAGE_BYTES } from "./limits.ts";
-import { decodePublicKey, encodePublicKey } from "./nkey.ts";
+import { decodeNkey, encodeNkey } from "./nkey.ts";
 
 const HEADER = { typ: "JWT", alg: "ed25519-nkey" };
 const CLAIMS_VERSION = 2;
@@ -52,9 +52,9 @@ export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
     expiresAtSeconds,
     nowSeconds,
   } = options;
-  if (decodePublicKey(account, "account") === undefined)
+  if (decodeNkey("account", account) === undefined)
     throw new TypeError("mintUserJwt: `account` must be an A… nkey");
-  if (decodePublicKey(userNatsKey, "user") === undefined)
+  if (decodeNkey("user", userNatsKey) === undefined)
     throw new TypeError("mintUserJwt: `userNatsKey` must be a U… nkey");
   if (permissions.publish.length === 0 || permissions.subscribe.length === 0) {
     throw new RangeError("mintUserJwt: an empty list of subjects would allow every subject");
@@ -72,7 +72,7 @@ export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
   const claims = {
     iat: nowSeconds,
     exp: expiresAtSeconds,
-    iss: encodePublicKey(signingKey.publicKey, "account"),
+    iss: encodeNkey("account", signingKey.publicKey),
     name,
     sub: userNatsKey,
     nats: {
