@@ -113,6 +113,13 @@ export class WorkerProcess {
     await this.start();
   }
 
+  /** Bundles the sources as they are now, then starts again in order. If they do not build, the old one runs on. */
+  async rebuild(): Promise<void> {
+    this.#bundle = await ensureBundle();
+    await this.stop();
+    await this.start();
+  }
+
   /** The end of the log. */
   logTail(): string {
     return this.#group?.logTail() ?? "";
