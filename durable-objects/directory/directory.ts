@@ -1,0 +1,229 @@
+// The Directory: what the service offers, whom it invited, who may call its API, and which contracts there are.
+// One object per deployment. It stays off the path of an ask; keys are cached by the Worker for a short time.
+//
+// Every change goes through the ledger (ledger.ts), which puts it on the service's own audit chain. The index of
+// contracts is the exception: it repeats what the users' chains record.
+
+import { DurableObject } from "cloudflare:workers";
+import { configOf } from "../../src/config.ts";
+import type { Env } from "../../src/env.ts";
+import type { AuditEntry } from "../../src/protocol/audit.ts";
+import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
+import type {
+  ApiKeyFacts,
+  ContractIndexRow,
+  DirectoryForRoutes,
+  DirectoryForUsers,
+  InviteRefusal,
+  InviteTerms,
+  Page,
+  RpcResult,
+} from "../../src/rpc.ts";
+import { migrate } from "../migrations.ts";
+import { Serial } from "../serial.ts";
+import { ContractIndex, type ContractPage, type ContractQuery } from "./contract-index.ts";
+import { type CreatedInvite, Invites, type InviteView, type NewInvite } from "./invites.ts";
+import { ApiKeys, type ApiKeyView, type CreatedApiKey, type NewApiKey } from "./keys.ts";
+import { type Caller, Ledger } from "./ledger.ts";
+import { Offerings } from "./offerings.ts";
+import { SCHEMA } from "./schema.ts";
+
+/** The name of the one object. */
+export const DIRECTORY_NAME = "directory";
+/** How often what has run out is deleted, while there is anything that can run out. */
+export const SWEEP_INTERVAL_MS = 6 * 3_600_000;
+/** Whose key the stored contents are wrapped under. */
+const WRAP_OWNER = "directory";
+
+interface Books {
+  ledger: Ledger;
+  offerings: Offerings;
+  invites: Invites;
+  keys: ApiKeys;
+  contracts: ContractIndex;
+}
+
+export class Directory extends DurableObject<Env> implements DirectoryForUsers, DirectoryForRoutes {
+  readonly #serial = new Serial();
+  #books: Books | undefined;
+  /** Whether an alarm is set for the next sweep. */
+  #sweepSet = false;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.blockConcurrencyWhile(async () => {
+      migrate(ctx.storage, SCHEMA);
+      this.#sweepSet = (await ctx.storage.getAlarm()) !== null;
+    });
+  }
+
+  /** Rejects with ConfigError on incomplete settings, at each call: the next deployment may have mended them. */
+  async #open(): Promise<Books> {
+    if (this.#books !== undefined) return this.#books;
+    const config = await configOf(this.env);
+    if (this.#books !== undefined) return this.#books;
+    const { storage } = this.ctx;
+    const wrapper = config.wrapperFor(WRAP_OWNER);
+    const ledger = new Ledger(storage, config, wrapper, this.#serial, () => this.#scheduleSweep());
+    const offerings = new Offerings(storage.sql, config, ledger);
+    this.#books = {
+      ledger,
+      offerings,
+      invites: new Invites(storage.sql, wrapper, ledger, offerings),
+      keys: new ApiKeys(storage.sql, config, ledger),
+      contracts: new ContractIndex(storage, wrapper),
+    };
+    return this.#books;
+  }
+
+  // ---- for the users' objects ---------------------------------------------------------------------------
+
+  async redeemInvite(
+    use: Parameters<DirectoryForUsers["redeemInvite"]>[0],
+  ): ReturnType<DirectoryForUsers["redeemInvite"]> {
+    return (await this.#open()).invites.redeem(use);
+  }
+
+  async indexContracts(rows: ContractIndexRow[]): Promise<void> {
+    (await this.#open()).contracts.put(rows);
+  }
+
+  // ---- for the routes -----------------------------------------------------------------------------------
+
+  async apiKey(keyId: string, secretHash: string): Promise<ApiKeyFacts | undefined> {
+    return (await this.#open()).keys.facts(keyId, secretHash);
+  }
+
+  /** Throws when `offeringId` is not published; `openInvite` answers that case. */
+  async offer(offeringId?: string): Promise<Offer> {
+    const offer = await (await this.#open()).offerings.offer(offeringId);
+    if (offer === undefined) throw new Error("offer: the offering is not published");
+    return offer;
+  }
+
+  async invite(
+    code: string,
+  ): Promise<{ ok: true; terms: InviteTerms } | { ok: false; reason: InviteRefusal }> {
+    return (await this.#open()).invites.look(code);
+  }
+
+  /** An invite and the offer it stands for, from one moment. */
+  async openInvite(
+    code: string,
+  ): Promise<{ ok: true; terms: InviteTerms; offer: Offer } | { ok: false; reason: InviteRefusal }> {
+    const { invites, offerings } = await this.#open();
+    const invite = invites.look(code);
+    if (!invite.ok) return invite;
+    const offer = await offerings.offer(invite.terms.offeringId);
+    // Undefined when the offering was removed while the offer was being signed.
+    return offer === undefined ? { ok: false, reason: "invite_invalid" } : { ...invite, offer };
+  }
+
+  async userOfContract(contractId: string): Promise<string | undefined> {
+    return (await this.#open()).contracts.userOf(contractId);
+  }
+
+  async contracts(query: ContractQuery): Promise<RpcResult<ContractPage>> {
+    return (await this.#open()).contracts.list(query);
+  }
+
+  async offerings(): Promise<Offering[]> {
+    return (await this.#open()).offerings.list();
+  }
+
+  async offering(offeringId: string, version?: number): Promise<Offering | undefined> {
+    return (await this.#open()).offerings.get(offeringId, version);
+  }
+
+  async putOffering(
+    offeringId: string,
+    content: OfferingContent,
+    caller: Caller,
+  ): Promise<RpcResult<Offering>> {
+    return (await this.#open()).offerings.put(offeringId, content, caller);
+  }
+
+  async deleteOffering(
+    offeringId: string,
+    caller: Caller,
+  ): Promise<RpcResult<{ offering_id: string; status: "deleted" }>> {
+    return (await this.#open()).offerings.remove(offeringId, caller);
+  }
+
+  async manifest(): Promise<HandlerManifest> {
+    return (await this.#open()).offerings.manifest();
+  }
+
+  async putManifest(manifest: HandlerManifest, caller: Caller): Promise<RpcResult<HandlerManifest>> {
+    return (await this.#open()).offerings.putManifest(manifest, caller);
+  }
+
+  async createInvite(wanted: NewInvite, caller: Caller): Promise<RpcResult<CreatedInvite>> {
+    return (await this.#open()).invites.create(wanted, caller);
+  }
+
+  async invites(query: { limit: number; cursor?: string }): Promise<RpcResult<Page<InviteView>>> {
+    return (await this.#open()).invites.list(query);
+  }
+
+  async deleteInvite(
+    inviteId: string,
+    caller: Caller,
+  ): Promise<RpcResult<{ invite_id: string; status: "deleted" }>> {
+    return (await this.#open()).invites.remove(inviteId, caller);
+  }
+
+  async apiKeys(): Promise<ApiKeyView[]> {
+    return (await this.#open()).keys.list();
+  }
+
+  async createApiKey(wanted: NewApiKey, caller: Caller): Promise<RpcResult<CreatedApiKey>> {
+    return (await this.#open()).keys.create(wanted, caller);
+  }
+
+  async deleteApiKey(
+    keyId: string,
+    caller: Caller,
+  ): Promise<RpcResult<{ key_id: string; status: "deleted" }>> {
+    return (await this.#open()).keys.remove(keyId, caller);
+  }
+
+  async rotateApiKey(keyId: string, graceSeconds: number, caller: Caller): Promise<RpcResult<CreatedApiKey>> {
+    return (await this.#open()).keys.rotate(keyId, graceSeconds, caller);
+  }
+
+  /** The service's own chain, in order. */
+  async audit(query: {
+    after?: string;
+    operation?: string;
+    limit: number;
+  }): Promise<RpcResult<Page<AuditEntry>>> {
+    return (await this.#open()).ledger.entries(query);
+  }
+
+  // ---- what runs out ------------------------------------------------------------------------------------
+
+  /** Called in the turn of a transaction: the alarm commits with it. */
+  #scheduleSweep(): void {
+    if (this.#sweepSet) return;
+    this.#sweepSet = true;
+    void this.ctx.storage.setAlarm(Date.now() + SWEEP_INTERVAL_MS);
+  }
+
+  /** Deletes what has run out. Nothing reads such rows, so a late or lost sweep costs space only. */
+  override async alarm(): Promise<void> {
+    const { offerings, invites } = await this.#open();
+    const { sql } = this.ctx.storage;
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      offerings.sweep(now);
+      invites.sweep(now);
+      sql.exec("DELETE FROM idempotency WHERE kept_until <= ?", now);
+    });
+    const remaining = ["offers", "invites", "idempotency"].some(
+      (table) => sql.exec(`SELECT 1 FROM ${table} LIMIT 1`).toArray().length > 0,
+    );
+    this.#sweepSet = remaining;
+    if (remaining) await this.ctx.storage.setAlarm(now + SWEEP_INTERVAL_MS);
+  }
+}
