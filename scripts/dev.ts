@@ -21,6 +21,8 @@ const DEFAULT_PORTS = {
 };
 type PortName = keyof typeof DEFAULT_PORTS;
 const MAX_PORT = 65_535;
+const KEEP_ALIVE_MS = 3_600_000;
+const PARENT_POLL_MS = 500;
 
 /** What `.dev/stack.json` holds while the stack runs, for programs that attach to it. */
 interface StackFile {
@@ -52,6 +54,7 @@ async function main(): Promise<void> {
   const stackFile = join(dir, "stack.json");
   // Whoever waits for this file must not find the one of an earlier run.
   rmSync(stackFile, { force: true });
+  process.once("exit", () => rmSync(stackFile, { force: true }));
   await expectFree(options.ports);
 
   // Until everything is up a signal just ends this process: what was started ends with it.
@@ -75,12 +78,12 @@ async function main(): Promise<void> {
   const stop = async () => {
     if (stopping) process.exit(1); // asked twice: now, without order
     stopping = true;
-    rmSync(stackFile, { force: true });
     await userVault?.stop();
     await stack.stop();
     process.exit(0);
   };
   onSignal = () => void stop();
+  stopWithNpm(() => void stop());
 
   const varsFile = join(options.dir === DEFAULT_DIR ? PROJECT_ROOT : dir, ".dev.vars");
   writePrivateFile(varsFile, devVars(stack.bindings));
@@ -92,7 +95,19 @@ async function main(): Promise<void> {
   setInterval(() => {}, KEEP_ALIVE_MS);
 }
 
-const KEEP_ALIVE_MS = 3_600_000;
+/**
+ * Under npm there may be a shell between npm and this process, and a signal to npm ends only that shell:
+ * then this process gets another parent, and takes that as the signal.
+ */
+function stopWithNpm(stop: () => void): void {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    stop();
+  }, PARENT_POLL_MS);
+}
 
 /**
  * Hook: starts the user vault that plays a person against this stack, or nothing while there is none.
