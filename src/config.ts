@@ -6,6 +6,7 @@ import { type AgreementKey, importAgreementKey } from "./crypto/agreement.ts";
 import { importSigningKey, type SigningKey } from "./crypto/signing.ts";
 import { type Wrapper, wrapperFor } from "./crypto/wrap.ts";
 import type { Env } from "./env.ts";
+import { decodeSeed } from "./nats/nkey.ts";
 import { fromBase64 } from "./protocol/encoding.ts";
 import { bytesOfLength, line } from "./protocol/primitives.ts";
 
@@ -37,7 +38,9 @@ const settings = z.object({
   VAULT_KEK_PREVIOUS: secretKey.optional(),
   SERVICESPACE_CREDS: credsFile,
   MESSAGESPACE_CREDS: credsFile,
-  SERVICESPACE_USERS_SIGNING_SEED: z.string().regex(/^SA[A-Z2-7]{56}$/, "must be a NATS account seed (SA…)"),
+  SERVICESPACE_USERS_SIGNING_SEED: z
+    .string()
+    .refine((text) => decodeSeed("account", text) !== undefined, "must be a NATS account seed (SA…)"),
   BOOTSTRAP_API_KEY: z
     .string()
     .regex(/^[0-9A-Za-z]{12}:[0-9a-f]{64}$/, "must be <key id>:<SHA-256 hex>, as `npm run keys` prints it"),
@@ -47,7 +50,12 @@ type Settings = z.infer<typeof settings>;
 export interface Config
   extends Omit<
     Settings,
-    "SERVICE_SIGNING_KEY" | "SERVICE_ENCRYPTION_KEY" | "AUDIT_LOG_KEY" | "VAULT_KEK" | "VAULT_KEK_PREVIOUS"
+    | "SERVICE_SIGNING_KEY"
+    | "SERVICE_ENCRYPTION_KEY"
+    | "AUDIT_LOG_KEY"
+    | "VAULT_KEK"
+    | "VAULT_KEK_PREVIOUS"
+    | "SERVICESPACE_USERS_SIGNING_SEED"
   > {
   serviceId: string;
   /** The identity key: signs the labelled forms of PROTOCOL, nothing else. */
@@ -56,6 +64,8 @@ export interface Config
   encryptionKey: AgreementKey;
   /** Signs the audit log's checkpoints, nothing else. */
   logKey: SigningKey;
+  /** Signs the NATS credentials of users, nothing else. */
+  usersAccountKey: SigningKey;
   /** Wraps what is stored about one owner. */
   wrapperFor(owner: string): Wrapper;
 }
@@ -88,12 +98,14 @@ async function parse(env: Env): Promise<Config> {
     AUDIT_LOG_KEY,
     VAULT_KEK,
     VAULT_KEK_PREVIOUS,
+    SERVICESPACE_USERS_SIGNING_SEED,
     ...publicSettings
   } = parsed.data;
-  const [signingKey, encryptionKey, logKey] = await Promise.all([
+  const [signingKey, encryptionKey, logKey, usersAccountKey] = await Promise.all([
     importSigningKey(fromBase64(SERVICE_SIGNING_KEY)!),
     importAgreementKey(fromBase64(SERVICE_ENCRYPTION_KEY)!),
     importSigningKey(fromBase64(AUDIT_LOG_KEY)!),
+    importSigningKey(decodeSeed("account", SERVICESPACE_USERS_SIGNING_SEED)!),
   ]);
   if (logKey.id === signingKey.id)
     throw new ConfigError(["AUDIT_LOG_KEY must not be the SERVICE_SIGNING_KEY"]);
@@ -106,6 +118,7 @@ async function parse(env: Env): Promise<Config> {
     signingKey,
     encryptionKey,
     logKey,
+    usersAccountKey,
     wrapperFor: (owner) => wrapperFor(keks, owner),
   };
 }

@@ -166,7 +166,8 @@ export interface Page<T> {
 
 /** The object of one user. It answers for users it does not know without writing a row. */
 export interface UserConnectionApi {
-  receive(userId: string, messages: InboundMessage[]): Promise<InboundOutcome[]>;
+  /** Messages of this one user, in order; the user is the one their subject names. */
+  receive(messages: InboundMessage[]): Promise<InboundOutcome[]>;
 
   ask(input: AskInput): Promise<RpcResult<RequestView>>;
   /** With `waitMs`, holds until the status is no longer pending, or the time is over. */

@@ -47,6 +47,8 @@ export interface Kind {
   /** GET path without the id. */
   readonly getPath: string;
   readonly operations: readonly KindOperation[];
+  /** Requests of this kind one user may have open at once. */
+  readonly maxOpen?: number;
   /** Fields the kind's GET adds to those of every request. */
   readonly view: (request: RequestFacts) => Record<string, unknown>;
   readonly viewSchema: z.ZodRawShape;

@@ -5,12 +5,16 @@ import { approval } from "../../protocol/asking.ts";
 import { timestamp } from "../../protocol/primitives.ts";
 import { defineOperation, type Kind } from "../kind.ts";
 
+/** A flood of login asks is how people are worn down into approving one. */
+const MAX_OPEN_LOGINS = 5;
+
 const isApproved = (status: string): boolean => status === "approved" || status === "offline_approved";
 
 export const auth: Kind = {
   name: "auth",
   title: "Authentication",
   getPath: "auth/request",
+  maxOpen: MAX_OPEN_LOGINS,
   operations: [
     defineOperation({
       name: "authenticate",

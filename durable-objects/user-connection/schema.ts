@@ -1,0 +1,96 @@
+// The tables of one user. What each column may hold in the clear is decided here: ids, public keys, times and
+// status words; everything a person wrote or shared is in a wrapped BLOB.
+//
+// Row writes are the cost of this object, so what belongs to one request sits in one row: the sealed message, its
+// delivery, the answer and the idempotency key. Due times have no index; they are read again on waking.
+
+export const SCHEMA: readonly string[] = [
+  `CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+   -- One row per contract there ever was; an ended id is refused for ever, so none is deleted.
+   CREATE TABLE contracts (
+     contract_id TEXT PRIMARY KEY,
+     status TEXT NOT NULL,
+     contract TEXT NOT NULL,              -- JSON as the user signed it
+     user_signature TEXT NOT NULL,
+     signed_at TEXT NOT NULL,
+     submit_event_id TEXT NOT NULL,
+     user_connection_key TEXT NOT NULL,   -- base64, the one messages are sealed to now
+     service_connection_key TEXT,         -- base64, as accepted
+     accepted_at TEXT,
+     service_signature TEXT,
+     created_at INTEGER NOT NULL,         -- this and the following: milliseconds since the epoch
+     activated_at INTEGER,
+     expires_at INTEGER,
+     ended_at INTEGER,
+     ended_by TEXT,
+     ended_reason TEXT,
+     last_activity_at INTEGER,
+     received_seq INTEGER NOT NULL DEFAULT 0,
+     missing_seq TEXT NOT NULL DEFAULT '[]',      -- JSON ranges [[from, to], ...] below received_seq
+     revoked_capabilities TEXT NOT NULL DEFAULT '[]',
+     cooling TEXT NOT NULL DEFAULT '[]',          -- JSON [[hash of what was denied, until], ...]
+     open_from INTEGER NOT NULL DEFAULT 0,        -- no outgoing row below it needs attention
+     index_version INTEGER NOT NULL DEFAULT 1,    -- grows with each change the Directory lists
+     indexed_version INTEGER NOT NULL DEFAULT 0   -- the version the Directory confirmed
+   ) WITHOUT ROWID;
+
+   -- Our private connection keys. Deleted when the contract's end is receipted, or 7 days after it.
+   CREATE TABLE connection_keys (
+     key_id TEXT PRIMARY KEY,
+     contract_id TEXT NOT NULL,
+     secret BLOB NOT NULL,                -- wrapped, 32 bytes inside
+     created_at INTEGER NOT NULL
+   ) WITHOUT ROWID;
+
+   -- What the user chose to share. Deleted on revocation.
+   CREATE TABLE profiles (
+     contract_id TEXT PRIMARY KEY,
+     data BLOB NOT NULL,                  -- wrapped JSON
+     updated_at INTEGER NOT NULL
+   ) WITHOUT ROWID;
+
+   -- Everything sent under a contract; a request is a row whose kind is set. The event id carries n.
+   CREATE TABLE outgoing (
+     n INTEGER PRIMARY KEY,
+     event_id TEXT NOT NULL,
+     event_type TEXT NOT NULL,
+     ref TEXT,
+     contract_id TEXT NOT NULL,
+     seq INTEGER NOT NULL,
+     created_at INTEGER NOT NULL,
+     sealed BLOB,                         -- until receipted, expired or withdrawn
+     sealed_until INTEGER NOT NULL,
+     sendings INTEGER NOT NULL DEFAULT 0, -- sendings a broker acknowledged, as far as recorded
+     next_send_at INTEGER,
+     delivered_at INTEGER,
+     -- of a request only:
+     kind TEXT,
+     operation TEXT,
+     capability TEXT,
+     status TEXT,
+     expires_at INTEGER,
+     grace_until INTEGER,
+     sameness TEXT,
+     content BLOB,                        -- wrapped JSON: payload, input, match code, metadata, callback
+     idempotency_key TEXT,
+     idempotency_digest TEXT,
+     changed_at INTEGER,
+     answer_id TEXT,
+     answer_hash TEXT,
+     answer BLOB,                         -- wrapped JSON: approval, reason
+     result BLOB                          -- wrapped JSON; destroyed when read, expired or revoked
+   );
+
+   -- Ids of messages that were taken in, and the receipt each got. Answers are on their request's row instead.
+   CREATE TABLE inbound (
+     event_id TEXT PRIMARY KEY,
+     contract_id TEXT NOT NULL,
+     seq INTEGER NOT NULL,
+     received_at INTEGER NOT NULL,
+     receipt TEXT NOT NULL
+   ) WITHOUT ROWID;
+
+   -- The user's chain. The entry's event id carries n.
+   CREATE TABLE audit (n INTEGER PRIMARY KEY, entry TEXT NOT NULL);`,
+];

@@ -1,0 +1,344 @@
+// SQL of one user's object, typed. Reads before the first write find no tables and answer "nothing", so that a
+// call about a user who does not exist costs no row.
+
+import type { RequestStatus } from "../../src/protocol/asking.ts";
+import type { ContractStatus } from "../../src/protocol/contract.ts";
+import { migrate } from "../migrations.ts";
+import { SCHEMA } from "./schema.ts";
+import type { Received } from "./sequence.ts";
+
+export interface ContractRow {
+  contract_id: string;
+  status: ContractStatus;
+  contract: string;
+  user_signature: string;
+  signed_at: string;
+  submit_event_id: string;
+  user_connection_key: string;
+  service_connection_key: string | null;
+  accepted_at: string | null;
+  service_signature: string | null;
+  created_at: number;
+  activated_at: number | null;
+  expires_at: number | null;
+  ended_at: number | null;
+  ended_by: "user" | "service" | null;
+  ended_reason: string | null;
+  last_activity_at: number | null;
+  received_seq: number;
+  missing_seq: string;
+  revoked_capabilities: string;
+  cooling: string;
+  open_from: number;
+  index_version: number;
+  indexed_version: number;
+}
+
+export interface OutgoingRow {
+  n: number;
+  event_id: string;
+  event_type: string;
+  ref: string | null;
+  contract_id: string;
+  seq: number;
+  created_at: number;
+  sealed: ArrayBuffer | null;
+  sealed_until: number;
+  sendings: number;
+  next_send_at: number | null;
+  delivered_at: number | null;
+  kind: string | null;
+  operation: string | null;
+  capability: string | null;
+  status: RequestStatus | null;
+  expires_at: number | null;
+  grace_until: number | null;
+  sameness: string | null;
+  content: ArrayBuffer | null;
+  idempotency_key: string | null;
+  idempotency_digest: string | null;
+  changed_at: number | null;
+  answer_id: string | null;
+  answer_hash: string | null;
+  answer: ArrayBuffer | null;
+  result: ArrayBuffer | null;
+}
+
+/** An outgoing row that has not been receipted. */
+export type SealedRow = OutgoingRow & { sealed: ArrayBuffer };
+
+/**
+ * The lowest outgoing row that may still need attention. Rows never reopen, so each contract's mark is a lower
+ * bound for all of them, and the highest is the tightest.
+ */
+export const openFrom = (contracts: readonly ContractRow[]): number =>
+  Math.max(0, ...contracts.map((row) => row.open_from));
+
+/** An outgoing row that is a request. */
+export type RequestRow = OutgoingRow & {
+  kind: string;
+  operation: string;
+  capability: string;
+  status: RequestStatus;
+  expires_at: number;
+  grace_until: number;
+  content: ArrayBuffer;
+  changed_at: number;
+};
+
+export const isRequest = (row: OutgoingRow | undefined): row is RequestRow =>
+  row !== undefined && row.kind !== null;
+
+export interface InboundRow {
+  event_id: string;
+  contract_id: string;
+  seq: number;
+  received_at: number;
+  receipt: string;
+}
+
+/** What a column may be given; bytes become exactly their own BLOB, whatever buffer they lie in. */
+export type Value = SqlStorageValue | Uint8Array;
+export type Columns<Row> = { [Column in keyof Row]?: Value };
+
+const binding = (value: Value): SqlStorageValue =>
+  value instanceof Uint8Array ? (value.slice().buffer as ArrayBuffer) : value;
+
+export class Store {
+  readonly #storage: DurableObjectStorage;
+  #exists: boolean;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#exists =
+      storage.sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'").toArray()
+        .length > 0;
+    // An object that exists is brought up to date before anything reads it.
+    if (this.#exists) migrate(storage, SCHEMA);
+  }
+
+  /** Whether anything was ever written about this user. */
+  get exists(): boolean {
+    return this.#exists;
+  }
+
+  /** Makes the tables. Called inside the first transaction that writes; if that fails, they are gone with it. */
+  create(userId: string): void {
+    if (this.#exists) return;
+    migrate(this.#storage, SCHEMA);
+    this.#storage.sql.exec("INSERT INTO meta (name, value) VALUES ('user_id', ?)", userId);
+  }
+
+  /** To be called once the transaction of `create` has committed. */
+  created(): void {
+    this.#exists = true;
+  }
+
+  #rows<Row>(query: string, ...bindings: Value[]): Row[] {
+    if (!this.#exists) return [];
+    return this.#storage.sql.exec(query, ...bindings.map(binding)).toArray() as unknown as Row[];
+  }
+
+  #insert<Row>(table: string, columns: Columns<Row>): void {
+    const names = Object.keys(columns);
+    this.#storage.sql.exec(
+      `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
+      ...(Object.values(columns) as Value[]).map(binding),
+    );
+  }
+
+  #update<Row>(table: string, key: string, id: Value, columns: Columns<Row>): void {
+    const assignments = Object.keys(columns).map((name) => `${name} = ?`);
+    this.#storage.sql.exec(
+      `UPDATE ${table} SET ${assignments.join(", ")} WHERE ${key} = ?`,
+      ...(Object.values(columns) as Value[]).map(binding),
+      binding(id),
+    );
+  }
+
+  userId(): string | undefined {
+    return this.#rows<{ value: string }>("SELECT value FROM meta WHERE name = 'user_id'")[0]?.value;
+  }
+
+  // Contracts
+
+  contract(contractId: string): ContractRow | undefined {
+    return this.#rows<ContractRow>("SELECT * FROM contracts WHERE contract_id = ?", contractId)[0];
+  }
+
+  contracts(): ContractRow[] {
+    return this.#rows<ContractRow>("SELECT * FROM contracts ORDER BY created_at");
+  }
+
+  /** The contract that an ask would use: active or paused. There is at most one. */
+  currentContract(): ContractRow | undefined {
+    return this.#rows<ContractRow>("SELECT * FROM contracts WHERE status IN ('active', 'paused')")[0];
+  }
+
+  insertContract(row: Columns<ContractRow>): void {
+    this.#insert("contracts", row);
+  }
+
+  updateContract(contractId: string, columns: Columns<ContractRow>): void {
+    this.#update("contracts", "contract_id", contractId, columns);
+  }
+
+  received(row: ContractRow): Received {
+    return { highest: row.received_seq, missing: JSON.parse(row.missing_seq) as [number, number][] };
+  }
+
+  // Keys and profile
+
+  connectionKey(keyId: string): { contract_id: string; secret: ArrayBuffer } | undefined {
+    return this.#rows<{ contract_id: string; secret: ArrayBuffer }>(
+      "SELECT contract_id, secret FROM connection_keys WHERE key_id = ?",
+      keyId,
+    )[0];
+  }
+
+  connectionKeyIds(contractId: string): string[] {
+    return this.#rows<{ key_id: string }>(
+      "SELECT key_id FROM connection_keys WHERE contract_id = ? ORDER BY created_at DESC",
+      contractId,
+    ).map(({ key_id }) => key_id);
+  }
+
+  insertConnectionKey(row: {
+    key_id: string;
+    contract_id: string;
+    secret: Uint8Array;
+    created_at: number;
+  }): void {
+    this.#insert("connection_keys", row);
+  }
+
+  destroyConnectionKeys(contractId: string): void {
+    this.#storage.sql.exec("DELETE FROM connection_keys WHERE contract_id = ?", contractId);
+  }
+
+  profile(contractId: string): { data: ArrayBuffer; updated_at: number } | undefined {
+    return this.#rows<{ data: ArrayBuffer; updated_at: number }>(
+      "SELECT data, updated_at FROM profiles WHERE contract_id = ?",
+      contractId,
+    )[0];
+  }
+
+  putProfile(contractId: string, data: Uint8Array, updatedAt: number): void {
+    this.#storage.sql.exec(
+      "INSERT OR REPLACE INTO profiles (contract_id, data, updated_at) VALUES (?, ?, ?)",
+      contractId,
+      binding(data),
+      updatedAt,
+    );
+  }
+
+  deleteProfile(contractId: string): void {
+    this.#storage.sql.exec("DELETE FROM profiles WHERE contract_id = ?", contractId);
+  }
+
+  // Outgoing
+
+  outgoing(n: number): OutgoingRow | undefined {
+    return this.#rows<OutgoingRow>("SELECT * FROM outgoing WHERE n = ?", n)[0];
+  }
+
+  lastOutgoing(): number {
+    return this.#rows<{ n: number | null }>("SELECT max(n) AS n FROM outgoing")[0]?.n ?? 0;
+  }
+
+  lastSeq(contractId: string): number {
+    return (
+      this.#rows<{ seq: number }>(
+        "SELECT seq FROM outgoing WHERE contract_id = ? AND seq > 0 ORDER BY n DESC LIMIT 1",
+        contractId,
+      )[0]?.seq ?? 0
+    );
+  }
+
+  insertOutgoing(row: Columns<OutgoingRow>): void {
+    this.#insert("outgoing", row);
+  }
+
+  updateOutgoing(n: number, columns: Columns<OutgoingRow>): void {
+    this.#update("outgoing", "n", n, columns);
+  }
+
+  /** Rows that still need something: a delivery or an answer. `from` is the lowest that may. */
+  openRows(from: number): OutgoingRow[] {
+    return this.#rows<OutgoingRow>(
+      "SELECT * FROM outgoing WHERE n >= ? AND (sealed IS NOT NULL OR status = 'pending') ORDER BY n",
+      from,
+    );
+  }
+
+  /** The lowest open row from `from` on, or the number of the next row when none is. */
+  firstOpen(from: number): number {
+    const first = this.#rows<{ n: number }>(
+      "SELECT n FROM outgoing WHERE n >= ? AND (sealed IS NOT NULL OR status = 'pending') ORDER BY n LIMIT 1",
+      from,
+    )[0];
+    return first?.n ?? this.lastOutgoing() + 1;
+  }
+
+  destroyResults(contractId: string): void {
+    this.#storage.sql.exec(
+      "UPDATE outgoing SET result = NULL WHERE contract_id = ? AND result IS NOT NULL",
+      contractId,
+    );
+  }
+
+  requests(query: { before: number; limit: number; status?: string; kind?: string }): RequestRow[] {
+    return this.#rows<RequestRow>(
+      `SELECT * FROM outgoing WHERE n < ?1 AND kind IS NOT NULL
+         AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR kind = ?3) ORDER BY n DESC LIMIT ?4`,
+      query.before,
+      query.status ?? null,
+      query.kind ?? null,
+      query.limit,
+    );
+  }
+
+  /** Asks since an instant, newest first, read lazily: the caller stops where it has enough. */
+  asksSince(since: number): { n: number; capability: string; idempotency_key: string | null }[] {
+    const found: { n: number; capability: string; idempotency_key: string | null }[] = [];
+    if (!this.#exists) return found;
+    const cursor = this.#storage.sql.exec(
+      "SELECT n, capability, idempotency_key, created_at, kind FROM outgoing ORDER BY n DESC",
+    );
+    for (const row of cursor) {
+      if ((row.created_at as number) < since) break;
+      if (row.kind !== null) found.push(row as unknown as (typeof found)[number]);
+    }
+    return found;
+  }
+
+  // Inbound
+
+  inbound(eventId: string): InboundRow | undefined {
+    return this.#rows<InboundRow>("SELECT * FROM inbound WHERE event_id = ?", eventId)[0];
+  }
+
+  insertInbound(row: InboundRow): void {
+    this.#insert("inbound", row as unknown as Columns<InboundRow>);
+  }
+
+  // Audit
+
+  lastAudit(): { n: number; entry: string } | undefined {
+    return this.#rows<{ n: number; entry: string }>("SELECT n, entry FROM audit ORDER BY n DESC LIMIT 1")[0];
+  }
+
+  insertAudit(n: number, entry: string): void {
+    this.#insert("audit", { n, entry });
+  }
+
+  auditAfter(n: number, limit: number, operation: string | undefined): { n: number; entry: string }[] {
+    return this.#rows<{ n: number; entry: string }>(
+      `SELECT n, entry FROM audit WHERE n > ?1 AND (?2 IS NULL OR json_extract(entry, '$.operation') = ?2)
+       ORDER BY n LIMIT ?3`,
+      n,
+      operation ?? null,
+      limit,
+    );
+  }
+}

@@ -1,0 +1,152 @@
+// Rows as the API shows them.
+
+import { verifyContractRecord } from "../../src/contracts/agreement.ts";
+import { keyIdOf } from "../../src/crypto/hash.ts";
+import type { Approval, RequestPayload } from "../../src/protocol/asking.ts";
+import type { Contract, ContractRecord } from "../../src/protocol/contract.ts";
+import { fromBase64 } from "../../src/protocol/encoding.ts";
+import { toTimestamp } from "../../src/protocol/primitives.ts";
+import type { ContractDetail, ContractIndexRow, ContractView, RequestView } from "../../src/rpc.ts";
+import { missingNumbers } from "./sequence.ts";
+import type { ContractRow, RequestRow } from "./store.ts";
+import type { Vault } from "./vault.ts";
+
+/** What `outgoing.content` holds, wrapped. */
+export interface RequestContent {
+  payload: RequestPayload;
+  input: unknown;
+  match_code?: string;
+  metadata?: unknown;
+  callback_url?: string;
+}
+
+/** What `outgoing.answer` holds, wrapped. */
+export interface AnswerContent {
+  approval: Approval;
+  reason?: string;
+}
+
+/** How many missing numbers a view or a receipt names. */
+export const SHOWN_MISSING = 64;
+
+const timeOf = (ms: number | null): string | undefined => (ms === null ? undefined : toTimestamp(ms));
+
+/** Leaves out members that are undefined: absent is left out, never null. */
+const present = <T extends object>(value: T): T =>
+  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
+
+export const contentOf = (vault: Vault, row: RequestRow): RequestContent =>
+  vault.wrapper.unwrap(new Uint8Array(row.content), `outgoing/content/${row.n}`) as unknown as RequestContent;
+
+export const answerOf = (vault: Vault, row: RequestRow): AnswerContent | undefined =>
+  row.answer === null
+    ? undefined
+    : (vault.wrapper.unwrap(
+        new Uint8Array(row.answer),
+        `outgoing/answer/${row.n}`,
+      ) as unknown as AnswerContent);
+
+export const resultOf = (vault: Vault, row: RequestRow): unknown =>
+  row.result === null
+    ? undefined
+    : vault.wrapper.unwrap(new Uint8Array(row.result), `outgoing/result/${row.n}`);
+
+export function requestView(vault: Vault, row: RequestRow, contract: Contract): RequestView {
+  const content = contentOf(vault, row);
+  const answer = answerOf(vault, row);
+  return present({
+    request_id: row.event_id,
+    user_id: vault.userId,
+    contract_id: row.contract_id,
+    kind: row.kind,
+    operation: row.operation,
+    status: row.status,
+    created_at: toTimestamp(row.created_at),
+    expires_at: toTimestamp(row.expires_at),
+    delivered_at: timeOf(row.delivered_at),
+    responded_at: row.answer_id === null ? undefined : toTimestamp(row.changed_at),
+    timestamp: toTimestamp(row.changed_at),
+    reason: answer?.reason,
+    result: resultOf(vault, row),
+    request_payload: content.payload,
+    approval: answer?.approval,
+    user_signing_key: contract.user_signing_key,
+    metadata: content.metadata,
+  });
+}
+
+export function contractView(vault: Vault, row: ContractRow): ContractView {
+  const contract = vault.contractOf(row);
+  const revoked = JSON.parse(row.revoked_capabilities) as string[];
+  const offering = contract.offering_snapshot;
+  return present({
+    contract_id: row.contract_id,
+    user_id: vault.userId,
+    service_id: contract.service_id,
+    offering_id: contract.offering_id,
+    offering_name: offering.name,
+    offering,
+    capabilities: offering.capabilities
+      .map(({ capability }) => capability)
+      .filter((name) => !revoked.includes(name)),
+    status: row.status,
+    created_at: toTimestamp(row.created_at),
+    activated_at: timeOf(row.activated_at),
+    expires_at: timeOf(row.expires_at),
+    cancelled_at: timeOf(row.status === "cancelled" ? row.ended_at : null),
+    cancelled_by: row.ended_by ?? undefined,
+    cancelled_reason: row.ended_reason ?? undefined,
+  });
+}
+
+export function recordOf(vault: Vault, row: ContractRow): ContractRecord | undefined {
+  const { accepted_at, service_connection_key, service_signature } = row;
+  if (accepted_at === null || service_connection_key === null || service_signature === null) return undefined;
+  return {
+    contract: vault.contractOf(row),
+    user_signature: row.user_signature,
+    signed_at: row.signed_at,
+    service_public_key: vault.config.signingKey.publicKeyText,
+    service_connection_key,
+    accepted_at,
+    service_signature,
+  };
+}
+
+export async function contractDetail(vault: Vault, row: ContractRow): Promise<ContractDetail> {
+  const record = recordOf(vault, row);
+  const keyIdOfText = (text: string) => keyIdOf(fromBase64(text)!);
+  return present({
+    ...contractView(vault, row),
+    record,
+    verification:
+      record === undefined
+        ? {
+            valid: false,
+            checks: [{ check: "accepted", ok: false, detail: "the service has not accepted this contract" }],
+          }
+        : await verifyContractRecord(record),
+    connection: present({
+      last_activity_at: timeOf(row.last_activity_at),
+      service_key_ids: vault.store.connectionKeyIds(row.contract_id),
+      user_key_ids: [keyIdOfText(row.user_connection_key)],
+      sent_seq: vault.store.lastSeq(row.contract_id),
+      received_seq: row.received_seq,
+      missing_seq: missingNumbers(vault.store.received(row), SHOWN_MISSING),
+    }),
+  });
+}
+
+export function indexRow(vault: Vault, row: ContractRow): ContractIndexRow {
+  const view = contractView(vault, row);
+  return {
+    contractId: row.contract_id,
+    userId: vault.userId,
+    offeringId: view.offering_id,
+    offeringName: view.offering_name,
+    status: row.status,
+    createdAt: row.created_at,
+    version: row.index_version,
+    view,
+  };
+}
