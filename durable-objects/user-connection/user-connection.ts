@@ -42,7 +42,7 @@ import { ask, cancelRequest, endRequest, findRequest } from "./asking.ts";
 import { cancelByService, endContract } from "./ending.ts";
 import { type Aftermath, judgeRevocation, receive } from "./receive.ts";
 import { prepareAcceptance } from "./setup.ts";
-import { type ContractRow, isRequest, openFrom, type OutgoingRow, type SealedRow, Store } from "./store.ts";
+import { type ContractRow, isRequest, type OutgoingRow, openFrom, type SealedRow, Store } from "./store.ts";
 import { type AuditDraft, Vault } from "./vault.ts";
 import { contractDetail, contractView, indexRow, requestView } from "./views.ts";
 
@@ -499,12 +499,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   async #send(vault: Vault, ns: readonly number[]): Promise<void> {
     let left = [...ns];
     for (const pause of [...PUBLISH_RETRY_MS, undefined]) {
-      const rows = left
-        .map((n) => this.#store.outgoing(n))
-        .filter(
-          (row): row is OutgoingRow & { sealed: ArrayBuffer } => row !== undefined && row.sealed !== null,
-        );
-      left = await this.#publish(vault, rows);
+      left = await this.#publish(vault, this.#sealedRows(left));
       if (left.length === 0 || pause === undefined) return;
       await sleep(pause);
     }
@@ -612,7 +607,8 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
         row.expires_at <= now,
     );
     const open = this.#store.openRows(openFrom(rows));
-    for (const n of this.#acknowledged.keys()) if (!open.some((row) => row.n === n)) this.#acknowledged.delete(n);
+    for (const n of this.#acknowledged.keys())
+      if (!open.some((row) => row.n === n)) this.#acknowledged.delete(n);
 
     for (const row of expired) {
       const ending = endContract(
@@ -679,12 +675,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     if (due.length > 0) vault.wakeBy(Math.min(...due));
     return {
       changed,
-      resend: resend
-        .map((n) => this.#store.outgoing(n))
-        .filter(
-          (row): row is OutgoingRow & { sealed: ArrayBuffer } => row !== undefined && row.sealed !== null,
-        ),
-      index: expired.length > 0 || rows.some((row) => row.indexed_version < row.index_version),
+      resend: this.#sealedRows(resend),
     };
   }
 }
