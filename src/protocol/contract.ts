@@ -139,6 +139,7 @@ export const rejectionReason = z.enum([
 export type RejectionReason = z.infer<typeof rejectionReason>;
 
 export const contractRejected = z.strictObject({ reason: rejectionReason, detail: line(500).optional() });
+export type ContractRejected = z.infer<typeof contractRejected>;
 
 export const revocation = z.strictObject({
   contract_id: contractId,

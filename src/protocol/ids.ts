@@ -13,6 +13,16 @@ export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
+/** `count` decimal digits (at most 9) without bias: draws that would favour the low numbers are thrown away. */
+export function randomDigits(count: number): string {
+  const span = 10 ** count;
+  const limit = Math.floor(2 ** 32 / span) * span;
+  for (;;) {
+    const drawn = crypto.getRandomValues(new Uint32Array(1))[0]!;
+    if (drawn < limit) return String(drawn % span).padStart(count, "0");
+  }
+}
+
 /** A fresh event id, ref or `message_space`: 128 random bits in base58, 22 or 23 characters. */
 export function newEventId(): string {
   // base58 of 16 bytes may be as short as 16 letters; a leading 1 in front of them keeps it at 22 or more.

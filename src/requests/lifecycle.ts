@@ -12,7 +12,7 @@ import {
   type ResponsePayload,
 } from "../protocol/asking.ts";
 import { toBase64 } from "../protocol/encoding.ts";
-import { randomBytes } from "../protocol/ids.ts";
+import { randomBytes, randomDigits } from "../protocol/ids.ts";
 import { LABELS } from "../protocol/labels.ts";
 import { toTimestamp } from "../protocol/primitives.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
@@ -48,15 +48,8 @@ export function buildPayload(
   };
 }
 
-/** A number to show where the person logs in; drawn without bias, MATCH_CODE_DIGITS digits. */
-export function newMatchCode(): string {
-  const span = 10 ** MATCH_CODE_DIGITS;
-  const limit = Math.floor(2 ** 32 / span) * span;
-  for (;;) {
-    const drawn = crypto.getRandomValues(new Uint32Array(1))[0]!;
-    if (drawn < limit) return String(drawn % span).padStart(MATCH_CODE_DIGITS, "0");
-  }
-}
+/** A number to show where the person logs in. */
+export const newMatchCode = (): string => randomDigits(MATCH_CODE_DIGITS);
 
 /** How an answer committed at `now` counts; `late` when neither expiry nor grace admits it. */
 export function countAnswer(
