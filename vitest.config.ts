@@ -7,6 +7,7 @@ import type {} from "./test/global-setup.ts"; // names what the set-up provides
 // Neither the tests nor the build talk to Cloudflare.
 process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";
 process.env.WRANGLER_SEND_METRICS ??= "false";
+process.env.WRANGLER_WRITE_LOGS ??= "false";
 
 const WORKERD_TEST_TIMEOUT_MS = 20_000;
 const E2E_TEST_TIMEOUT_MS = 60_000;
@@ -34,7 +35,7 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["test/workerd/**/*.test.{ts,tsx}"],
-          globalSetup: ["./test/global-setup.ts"],
+          globalSetup: ["./test/global-setup.ts", "./test/wycheproof-setup.ts"],
           testTimeout: WORKERD_TEST_TIMEOUT_MS,
           // All files share one pair of clusters, and on it one durable consumer: two bridges at once
           // would take each other's messages.

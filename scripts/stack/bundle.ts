@@ -41,10 +41,12 @@ const MAX_CACHED_BUNDLES = 10;
 const HASH_CHARACTERS = 20;
 const OPTIONS_FILE = "miniflare.json";
 
-/** No account, no network, no questions. */
+/** No account, no network, no questions; the banner would look for updates, logs would go to the home folder. */
 export const OFFLINE_ENV = {
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
   WRANGLER_SEND_METRICS: "false",
+  WRANGLER_HIDE_BANNER: "true",
+  WRANGLER_WRITE_LOGS: "false",
   CI: "true",
 };
 
