@@ -1,0 +1,22 @@
+// What every handler finds in its context.
+
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Config } from "../config.ts";
+import type { Env } from "../env.ts";
+import type { Json } from "../protocol/json.ts";
+import type { ApiKeyFacts } from "../rpc.ts";
+
+export interface AppEnv {
+  Bindings: Env;
+  Variables: {
+    /** Told to the caller in X-Request-Id, written to the log with everything that goes wrong. */
+    requestId: string;
+    config: Config;
+    /** Whose key the call came with; only on routes that are not public. */
+    caller: ApiKeyFacts;
+    /** The body as parsed strictly; undefined when there was none. */
+    body: Json | undefined;
+  };
+}
+
+export type App = OpenAPIHono<AppEnv>;

@@ -1,0 +1,37 @@
+// The HTTP surface: what wraps every call, then the routes, a file for each resource.
+
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { AppEnv } from "./app-env.ts";
+import { notFound, onError } from "./middleware/errors.ts";
+import { requestId } from "./middleware/request-id.ts";
+import { securityHeaders } from "./middleware/security-headers.ts";
+import { settings } from "./middleware/settings.ts";
+import { onValidation } from "./middleware/validation.ts";
+import { apiKeyRoutes } from "./routes/api-keys.ts";
+import { askingRoutes } from "./routes/asking.ts";
+import { auditRoutes } from "./routes/audit.ts";
+import { connectRoutes } from "./routes/connect.ts";
+import { contractRoutes } from "./routes/contracts.ts";
+import { inviteRoutes } from "./routes/invites.ts";
+import { offeringRoutes } from "./routes/offerings.ts";
+import { openApiRoutes } from "./routes/openapi.ts";
+import { requestRoutes } from "./routes/requests.ts";
+import { serviceRoutes } from "./routes/service.ts";
+
+export const app = new OpenAPIHono<AppEnv>({ defaultHook: onValidation });
+
+app.onError(onError);
+app.notFound(notFound);
+app.use(requestId, securityHeaders, settings);
+
+serviceRoutes(app);
+connectRoutes(app);
+offeringRoutes(app);
+apiKeyRoutes(app);
+// Before contracts: /contracts/invites would otherwise be read as a contract's id.
+inviteRoutes(app);
+contractRoutes(app);
+askingRoutes(app);
+requestRoutes(app);
+auditRoutes(app);
+openApiRoutes(app);

@@ -1,0 +1,70 @@
+// Who calls: the API key in `Authorization: Bearer`, and whether its scopes allow the route.
+//
+// The Directory is asked at most every KEY_CACHE_MS per key and isolate, which is how long a deleted key may still
+// work. Only keys that exist are remembered, so a flood of wrong ones pushes none out; those are counted per
+// address before the Directory is asked.
+
+import type { Context } from "hono";
+import { createMiddleware } from "hono/factory";
+import { sha256 } from "../../crypto/hash.ts";
+import { utf8 } from "../../protocol/json.ts";
+import type { ApiKeyFacts, Scope } from "../../rpc.ts";
+import { parseApiKey } from "../api-key.ts";
+import type { AppEnv } from "../app-env.ts";
+import { ApiError } from "../errors.ts";
+import { directoryOf } from "../objects.ts";
+import { countCall } from "./rate-limit.ts";
+
+/** How long an answer of the Directory about a key is used. */
+export const KEY_CACHE_MS = 30_000;
+/** Keys remembered per isolate; the one remembered longest goes first. */
+const MAX_CACHED_KEYS = 1_000;
+
+const cache = new Map<string, { facts: ApiKeyFacts; until: number }>();
+
+const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function factsOf(c: Context<AppEnv>, keyId: string, secret: string): Promise<ApiKeyFacts | undefined> {
+  const secretHash = hex(sha256(utf8(secret)));
+  const name = `${c.var.config.serviceId}:${keyId}:${secretHash}`;
+  // The answer's age counts from before it was asked for.
+  const asked = Date.now();
+  const cached = cache.get(name);
+  if (cached !== undefined && asked < cached.until) return cached.facts;
+  cache.delete(name);
+  await countCall(c, "key");
+  const facts = await directoryOf(c.env).apiKey(keyId, secretHash);
+  if (facts === undefined) return undefined;
+  const oldest = cache.keys().next();
+  if (cache.size >= MAX_CACHED_KEYS && !oldest.done) cache.delete(oldest.value);
+  cache.set(name, { facts, until: asked + KEY_CACHE_MS });
+  return facts;
+}
+
+/** `admin` allows everything. */
+export const allows = (scopes: readonly Scope[], needed: Scope): boolean =>
+  scopes.includes(needed) || scopes.includes("admin");
+
+export const authenticate = (needed: Scope) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    const [, token] = /^Bearer +(\S+)$/i.exec(c.req.header("Authorization") ?? "") ?? [];
+    if (token === undefined)
+      throw new ApiError("unauthorized", "send an API key: `Authorization: Bearer svk_…`");
+    const key = parseApiKey(token);
+    if (!key.ok)
+      throw new ApiError("unauthorized", "this is not a whole API key; check that it was copied completely");
+    if (key.environment !== c.var.config.ENVIRONMENT) {
+      throw new ApiError(
+        "unauthorized",
+        `this is a key for ${key.environment}, but this vault runs as ${c.var.config.ENVIRONMENT}`,
+      );
+    }
+    const facts = await factsOf(c, key.id, key.secret);
+    if (facts === undefined || (facts.expiresAt !== undefined && facts.expiresAt <= Date.now()))
+      throw new ApiError("unauthorized", "the API key is unknown, deleted or expired; use another one");
+    if (!allows(facts.scopes, needed))
+      throw new ApiError("forbidden", `the API key lacks the scope ${needed}; use one that has it`);
+    c.set("caller", facts);
+    await next();
+  });

@@ -1,0 +1,65 @@
+// Reads a body, bounded, and parses it as strictly as the wire does: what is stored and signed later must not depend
+// on which of two equal names a parser prefers.
+
+import { createMiddleware } from "hono/factory";
+import { parseJson } from "../../protocol/json.ts";
+import type { AppEnv } from "../app-env.ts";
+import { ApiError } from "../errors.ts";
+
+/** Envelopes hold 1,000,000 bytes; base64 in JSON and the fields around it take a third more. */
+export const MAX_BODY_BYTES = 1_500_000;
+
+const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
+
+const tooLarge = () =>
+  new ApiError("payload_too_large", `a body is at most ${MAX_BODY_BYTES} bytes; send less`);
+
+async function readBounded(request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  if (request.body === null) return new Uint8Array();
+  // The length may be left out or wrong: what counts is what comes.
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = request.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.length;
+    if (size > MAX_BODY_BYTES) {
+      await reader.cancel();
+      throw tooLarge();
+    }
+    chunks.push(value);
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+export const readBody = createMiddleware<AppEnv>(async (c, next) => {
+  const { raw } = c.req;
+  const bytes = await readBounded(raw);
+  const headers = new Headers(raw.headers);
+  // An empty body is no body, whatever its type is called.
+  if (bytes.length === 0) headers.delete("content-type");
+  else if (!JSON_TYPE.test(headers.get("content-type") ?? ""))
+    throw new ApiError("invalid_request", "the body must be JSON: send `Content-Type: application/json`");
+  if (bytes.length > 0) {
+    const parsed = parseJson(bytes);
+    if (!parsed.ok)
+      throw new ApiError("invalid_request", `the body is not acceptable JSON (${parsed.error})`);
+    c.set("body", parsed.value);
+  }
+  // The validators behind read the body from a request of their own.
+  c.req.raw = new Request(raw.url, {
+    method: raw.method,
+    headers,
+    ...(bytes.length === 0 ? {} : { body: bytes }),
+    signal: raw.signal,
+  });
+  await next();
+});
