@@ -57,30 +57,43 @@ export interface LanesOptions {
 export const retryDelayMs = (deliveryCount: number): number =>
   Math.min(FIRST_RETRY_MS * 2 ** Math.min(Math.max(0, deliveryCount - 1), 30), LONGEST_RETRY_MS);
 
+/** A message waiting for its turn. */
+export interface Waiting {
+  delivery: Delivery;
+  /** It was in a call that failed: if it is what made the object throw, the others must get past it. */
+  alone: boolean;
+}
+
 /** How many of a lane's first messages one call carries. */
-export function groupSize(lane: readonly Delivery[]): number {
+export function groupSize(lane: readonly Waiting[]): number {
   let bytes = 0;
   let size = 0;
-  for (const delivery of lane) {
+  for (const { delivery, alone } of lane) {
     bytes += delivery.bytes.length;
-    if (size > 0 && (size >= MAX_GROUP_MESSAGES || bytes > MAX_GROUP_BYTES)) break;
-    // One that came before travels alone: if it is what made the object throw, the others must get past it.
-    if (delivery.deliveryCount > 1) return size === 0 ? 1 : size;
+    if (size > 0 && (alone || size >= MAX_GROUP_MESSAGES || bytes > MAX_GROUP_BYTES)) break;
     size += 1;
+    if (alone) break;
   }
   return size;
+}
+
+/** A message put back into the stream for another try. */
+interface PutBack {
+  /** When it has surely come again, here or at another shard. */
+  until: number;
+  alone: boolean;
 }
 
 /** The lanes of one session. */
 export class Lanes {
   readonly #options: LanesOptions;
   /** Messages waiting for their turn, by user. */
-  readonly #lanes = new Map<string, Delivery[]>();
+  readonly #lanes = new Map<string, Waiting[]>();
   /** Users with waiting messages and no open call, the longest waiting first. */
   readonly #ready = new Set<string>();
   readonly #busy = new Set<string>();
-  /** By user: sequences put back into the stream, and when they are surely gone from there. */
-  readonly #putBack = new Map<string, Map<number, number>>();
+  /** By user and sequence. */
+  readonly #putBack = new Map<string, Map<number, PutBack>>();
   #scheduled = false;
 
   constructor(options: LanesOptions) {
@@ -100,13 +113,15 @@ export class Lanes {
       this.#giveUp(userId, delivery, "too_large");
       return;
     }
-    this.#putBack.get(userId)?.delete(delivery.sequence);
+    const putBack = this.#putBack.get(userId);
+    const alone = putBack?.get(delivery.sequence)?.alone ?? false;
+    putBack?.delete(delivery.sequence);
     const lane = this.#lanes.get(userId) ?? [];
     if (lane.length >= MAX_LANE_MESSAGES) {
-      this.#retry(userId, delivery, FIRST_RETRY_MS);
+      this.#retry(userId, delivery, FIRST_RETRY_MS, alone);
       return;
     }
-    lane.push(delivery);
+    lane.push({ delivery, alone });
     this.#lanes.set(userId, lane);
     if (!this.#busy.has(userId)) this.#ready.add(userId);
     this.#schedule();
@@ -115,7 +130,7 @@ export class Lanes {
   /** Forgets what has left the stream by another shard's hand. */
   sweep(now: number): void {
     for (const [userId, sequences] of this.#putBack) {
-      for (const [sequence, until] of sequences) if (until <= now) sequences.delete(sequence);
+      for (const [sequence, { until }] of sequences) if (until <= now) sequences.delete(sequence);
       if (sequences.size === 0) this.#putBack.delete(userId);
     }
   }
@@ -134,7 +149,7 @@ export class Lanes {
     for (const userId of this.#ready) {
       if (this.#busy.size >= MAX_CONCURRENT_OBJECTS) return;
       const lane = this.#lanes.get(userId)!;
-      const group = lane.splice(0, groupSize(lane));
+      const group = lane.splice(0, groupSize(lane)).map(({ delivery }) => delivery);
       if (lane.length === 0) this.#lanes.delete(userId);
       this.#ready.delete(userId);
       this.#busy.add(userId);
@@ -159,7 +174,7 @@ export class Lanes {
       onFailure(userId, group.length, error);
       const delayMs = retryDelayMs(Math.max(...group.map(({ deliveryCount }) => deliveryCount)));
       for (const delivery of group) {
-        if (delivery.deliveryCount < MAX_DELIVERIES) this.#retry(userId, delivery, delayMs);
+        if (delivery.deliveryCount < MAX_DELIVERIES) this.#retry(userId, delivery, delayMs, true);
         else this.#giveUp(userId, delivery, "undeliverable");
       }
       return;
@@ -168,7 +183,7 @@ export class Lanes {
     for (const [at, { handled, rejected, replies: own }] of outcomes.entries()) {
       const delivery = group[at]!;
       if (handled === "retry") {
-        this.#retry(userId, delivery, retryDelayMs(delivery.deliveryCount));
+        this.#retry(userId, delivery, retryDelayMs(delivery.deliveryCount), false);
         continue;
       }
       delivery.ack();
@@ -178,17 +193,17 @@ export class Lanes {
     if (replies.length > 0) reply(replies);
   }
 
-  #retry(userId: string, delivery: Delivery, delayMs: number): void {
+  #retry(userId: string, delivery: Delivery, delayMs: number, alone: boolean): void {
     const now = Date.now();
-    const waiting = this.#putBack.get(userId) ?? new Map<number, number>();
+    const waiting = this.#putBack.get(userId) ?? new Map<number, PutBack>();
     if (waiting.size >= MAX_WAITING_MESSAGES) {
-      for (const [sequence, until] of waiting) if (until <= now) waiting.delete(sequence);
+      for (const [sequence, { until }] of waiting) if (until <= now) waiting.delete(sequence);
       if (waiting.size >= MAX_WAITING_MESSAGES) {
         this.#giveUp(userId, delivery, "too_many_waiting");
         return;
       }
     }
-    waiting.set(delivery.sequence, now + delayMs + ACK_WAIT_MS);
+    waiting.set(delivery.sequence, { until: now + delayMs + ACK_WAIT_MS, alone });
     this.#putBack.set(userId, waiting);
     delivery.retryAfter(delayMs);
   }

@@ -181,7 +181,8 @@ describe("what users send", { timeout: TEST_TIMEOUT_MS }, () => {
     await stack.behave(alice.userId, { retryOn: { text: "second", times: 1 }, delayMs: 50 });
     await Promise.all(["zeroth", "first", "second", "third"].map((text) => alice.send(text)));
     const view = await received(alice.userId, 4);
-    expect(texts(view)).toEqual(["zeroth", "first", "third", "second"]);
+    expect(texts(view).slice(0, 3).toSorted()).toEqual(["first", "third", "zeroth"]);
+    expect(texts(view).slice(3)).toEqual(["second"]);
     await drained();
   });
 
