@@ -250,32 +250,26 @@ export interface ContractIndexRow {
 }
 
 export type InviteRefusal = "invite_invalid" | "invite_expired" | "invite_used_up" | "match_code_wrong";
+/** Why a submission cannot be accepted on terms the service no longer publishes, or never did. */
+export type TermsRefusal = "offer_outdated" | "offering_changed";
 
 /** What the user's object needs of the Directory. */
 export interface DirectoryForUsers {
   /**
-   * Counts one use of an invite by this contract and returns what the submission is to be held against. Repeating
-   * it for the same contract counts nothing again, so a crash between this and the caller's commit is harmless.
-   * A wrong match code uses up the invite's one try for that user.
+   * Holds a submission against what the service publishes and counts one use of its invite. A refusal counts
+   * nothing. Repeating it for the same contract counts nothing again, so a crash between this and the caller's
+   * commit is harmless. A wrong match code uses up the invite's one try for that user.
    */
   redeemInvite(use: {
     code: string;
     matchCode?: string;
     userId: string;
     contractId: string;
-    offeringId: string;
     offerId: string;
+    /** The contract's snapshot: must be, to the byte of its canonical form, what is published now. */
+    offering: import("./protocol/offer.ts").Offering;
     now: number;
-  }): Promise<
-    | {
-        ok: true;
-        /** The offering as published now; absent when it was removed. */
-        offering?: import("./protocol/offer.ts").Offering;
-        /** Whether the offer is one of ours and has not expired. */
-        offerCurrent: boolean;
-      }
-    | { ok: false; reason: InviteRefusal }
-  >;
+  }): Promise<{ ok: true } | { ok: false; reason: InviteRefusal | TermsRefusal }>;
   /** Writes or updates index rows; an older version than the stored one changes nothing. */
   indexContracts(rows: ContractIndexRow[]): Promise<void>;
 }

@@ -10,8 +10,8 @@
 import { sha256 } from "../../src/crypto/hash.ts";
 import type { Wrapper } from "../../src/crypto/wrap.ts";
 import { equalBytes, toBase64 } from "../../src/protocol/encoding.ts";
-import { newEventId } from "../../src/protocol/ids.ts";
-import { utf8 } from "../../src/protocol/json.ts";
+import { newEventId, randomDigits } from "../../src/protocol/ids.ts";
+import { canonicalJson, utf8 } from "../../src/protocol/json.ts";
 import type { Offering } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import type { DirectoryForUsers, InviteRefusal, InviteTerms, Page, RpcResult } from "../../src/rpc.ts";
@@ -119,7 +119,7 @@ export class Invites {
       const now = Date.now();
       const inviteId = newEventId();
       const code = newEventId();
-      const matchCode = (wanted.matchCode ?? codeAsked) ? newMatchCode() : undefined;
+      const matchCode = (wanted.matchCode ?? codeAsked) ? randomDigits(MATCH_CODE_DIGITS) : undefined;
       const expiresAt = now + wanted.expiresInSeconds * 1_000;
       return {
         answer: {
@@ -246,23 +246,27 @@ export class Invites {
   /**
    * Counts one use by a contract. What a submission is held against, and whether it is counted, is decided in this
    * order: a contract that used the invite before is let through again; the invite must be open and for this
-   * offering; the match code must be right; and nothing is counted for terms that are no longer offered, because
-   * that submission will be turned down. Refusals other than a wrong match code leave no entry here: they change
+   * offering; the offer and the offering must be what is published now; the match code must be right. Refusals other than a wrong match code leave no entry here: they change
    * nothing, anyone can cause them, and the user's own chain records them.
    */
   redeem(use: Redemption): Promise<Redeemed> {
     return this.#ledger.change((): Decision<Redeemed> => {
       const row = this.#byCode(use.code);
       if (row === undefined) return { answer: { ok: false, reason: "invite_invalid" } };
-      const offering = this.#offerings.get(use.offeringId);
-      const offerCurrent = this.#offerings.isCurrent(use.offerId, use.now);
-      const answer: Redeemed = { ok: true, ...(offering === undefined ? {} : { offering }), offerCurrent };
+      const answer: Redeemed = { ok: true };
       if (this.#used(row.invite_id, use.contractId)) return { answer };
 
       const refusal = refusalOf(row, use.now);
       if (refusal !== undefined) return { answer: { ok: false, reason: refusal } };
-      if (row.offering_id !== null && row.offering_id !== use.offeringId)
+      const offeringId = use.offering.offering_id;
+      if (row.offering_id !== null && row.offering_id !== offeringId)
         return { answer: { ok: false, reason: "invite_invalid" } };
+      // Terms before code: a vault that holds an old offer fetches the new one and has not lost its try.
+      if (!this.#offerings.isCurrent(use.offerId, use.now))
+        return { answer: { ok: false, reason: "offer_outdated" } };
+      const offering = this.#offerings.get(offeringId);
+      if (offering === undefined || canonicalJson(offering) !== canonicalJson(use.offering))
+        return { answer: { ok: false, reason: "offering_changed" } };
 
       const matched = this.#match(row, use, offering);
       if (matched === "invite_without_code") return { answer: { ok: false, reason: "invite_invalid" } };
@@ -274,7 +278,7 @@ export class Invites {
             operation: "invite.redeemed",
             status: "denied",
             contractId: use.contractId,
-            request: { invite_id: row.invite_id, offering_id: use.offeringId },
+            request: { invite_id: row.invite_id, offering_id: offeringId },
             response: { reason: "match_code_wrong", wrong_codes: row.wrong_codes + 1 },
           },
           write: () => {
@@ -290,14 +294,13 @@ export class Invites {
           },
         };
       }
-      if (offering === undefined || !offerCurrent) return { answer };
       return {
         answer,
         entry: {
           operation: "invite.redeemed",
           status: "success",
           contractId: use.contractId,
-          request: { invite_id: row.invite_id, offering_id: use.offeringId },
+          request: { invite_id: row.invite_id, offering_id: offeringId },
           response: { uses: row.uses + 1, max_uses: row.max_uses },
         },
         write: () => {
@@ -316,11 +319,11 @@ export class Invites {
   #match(
     row: InviteRow,
     use: Redemption,
-    offering: Offering | undefined,
+    offering: Offering,
   ): "matched" | "wrong" | "no_try_left" | "invite_without_code" {
     if (row.match_code === null) {
       // The offering began to ask for a code after this invite was given out.
-      return offering?.match_code === true ? "invite_without_code" : "matched";
+      return offering.match_code === true ? "invite_without_code" : "matched";
     }
     const tried = this.#sql
       .exec("SELECT 1 FROM invite_tries WHERE invite_id = ? AND user_id = ?", row.invite_id, use.userId)
@@ -388,15 +391,5 @@ function refusalOf(row: InviteRow, now: number): InviteRefusal | undefined {
       return "invite_expired";
     default:
       return status satisfies never;
-  }
-}
-
-/** MATCH_CODE_DIGITS digits without bias: draws that would favour the low numbers are thrown away. */
-function newMatchCode(): string {
-  const span = 10 ** MATCH_CODE_DIGITS;
-  const limit = Math.floor(2 ** 32 / span) * span;
-  for (;;) {
-    const drawn = crypto.getRandomValues(new Uint32Array(1))[0]!;
-    if (drawn < limit) return String(drawn % span).padStart(MATCH_CODE_DIGITS, "0");
   }
 }

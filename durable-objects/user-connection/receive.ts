@@ -370,9 +370,9 @@ async function takeSubmission(
   const submission = await judgeSubmission(vault, acceptance.message);
   const now = vault.now();
   if (submission.outcome === "rejected") {
-    const { reason, known } = submission;
-    // A refusal of someone with no genuine invite leaves no row: unauthenticated bytes cost nothing.
-    const hashes = known
+    const { reason } = submission;
+    // About someone of whom nothing is stored, nothing is stored now: whoever can make a key could fill the disk.
+    const hashes = vault.store.exists
       ? await vault.commit(
           [
             {

@@ -3,7 +3,7 @@
 // redelivery or the outbox.
 
 import { signAcceptance } from "../../src/contracts/agreement.ts";
-import { checkSubmission, checkTerms } from "../../src/contracts/negotiation.ts";
+import { checkSubmission, missingData } from "../../src/contracts/negotiation.ts";
 import type { VerifiedMessage } from "../../src/crypto/accept.ts";
 import { newAgreementKey } from "../../src/crypto/agreement.ts";
 import { decodeNkey } from "../../src/nats/nkey.ts";
@@ -116,23 +116,14 @@ export type Submission =
       /** The rows and entries of a contract that is new here; absent when the submission repeats a known one. */
       commit?: { audits: AuditDraft[]; write: () => void; due?: number; send?: number };
     }
-  | {
-      outcome: "rejected";
-      reason: RejectionReason;
-      /** Whether the sender held a genuine invite or is known: only then does the refusal leave an entry. */
-      known: boolean;
-    };
+  | { outcome: "rejected"; reason: RejectionReason };
 
 /** Judges a submission. Nothing is written here; the invite's use may have been counted in the Directory. */
 export async function judgeSubmission(vault: Vault, message: VerifiedMessage): Promise<Submission> {
   const submit = message.payload as ContractSubmit;
   const { contract } = submit;
   const now = vault.now();
-  const rejected = (reason: RejectionReason, known: boolean): Submission => ({
-    outcome: "rejected",
-    reason,
-    known,
-  });
+  const rejected = (reason: RejectionReason): Submission => ({ outcome: "rejected", reason });
 
   const checked = await checkSubmission(submit, {
     now,
@@ -141,32 +132,30 @@ export async function judgeSubmission(vault: Vault, message: VerifiedMessage): P
     signingKey: message.header.signing_key!,
     natsKey: decodeNkey("user", contract.nats_public_key),
   });
-  if (!checked.ok) return rejected(checked.error, vault.store.exists);
+  if (!checked.ok) return rejected(checked.error);
   const { contractId } = checked.value;
 
   const earlier = vault.store.contract(contractId);
   if (earlier !== undefined) {
     if (earlier.status === "pending" || earlier.status === "active" || earlier.status === "paused")
       return { outcome: "stored", contractId };
-    return rejected("contract_ended", true);
+    return rejected("contract_ended");
   }
-  if (vault.store.currentContract() !== undefined) return rejected("already_connected", true);
+  if (vault.store.currentContract() !== undefined) return rejected("already_connected");
 
+  const offering = contract.offering_snapshot;
+  if (missingData(offering, submit.profile).length > 0) return rejected("required_data_missing");
   // Counted once per contract id however often it is asked; a crash from here on is repaired by redelivery.
   const redeemed = await vault.env.DIRECTORY.getByName("directory").redeemInvite({
     code: submit.invite_code ?? "",
     ...(submit.match_code === undefined ? {} : { matchCode: submit.match_code }),
     userId: vault.userId,
     contractId,
-    offeringId: contract.offering_id,
     offerId: contract.offer_id,
+    offering,
     now,
   });
-  if (!redeemed.ok)
-    return rejected(redeemed.reason, vault.store.exists || redeemed.reason === "match_code_wrong");
-  if (!redeemed.offerCurrent) return rejected("offer_outdated", true);
-  const terms = checkTerms(contract, submit.profile, redeemed.offering);
-  if (!terms.ok) return rejected(terms.error, true);
+  if (!redeemed.ok) return rejected(redeemed.reason);
 
   const submitted: AuditDraft = {
     contractId,
@@ -196,7 +185,7 @@ export async function judgeSubmission(vault: Vault, message: VerifiedMessage): P
       now,
     );
   };
-  if (terms.value.offering.acceptance === "manual")
+  if (offering.acceptance === "manual")
     return {
       outcome: "stored",
       contractId,

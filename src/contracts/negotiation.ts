@@ -3,9 +3,8 @@
 
 import { contractIdOf, identityOf } from "../crypto/hash.ts";
 import { isSoundAgreementKey, isSoundSigningKey } from "../crypto/keys.ts";
-import type { Contract, ContractSubmit, Profile, RejectionReason } from "../protocol/contract.ts";
+import type { ContractSubmit, Profile, RejectionReason } from "../protocol/contract.ts";
 import { equalBytes, fromBase64 } from "../protocol/encoding.ts";
-import { canonicalJson } from "../protocol/json.ts";
 import type { Offering } from "../protocol/offer.ts";
 import { fromTimestamp } from "../protocol/primitives.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
@@ -53,15 +52,3 @@ export const missingData = (offering: Offering, profile: Profile): string[] =>
   offering.required_data
     .filter((item) => item.required && !Object.hasOwn(profile, item.data_type))
     .map((item) => item.data_type);
-
-/** The snapshot must be, to the byte of its canonical form, what the service publishes now. */
-export function checkTerms(
-  contract: Contract,
-  profile: Profile,
-  published: Offering | undefined,
-): Result<{ offering: Offering }, RejectionReason> {
-  if (published === undefined) return err("offering_changed");
-  if (canonicalJson(published) !== canonicalJson(contract.offering_snapshot)) return err("offering_changed");
-  if (missingData(published, profile).length > 0) return err("required_data_missing");
-  return ok({ offering: published });
-}
