@@ -20,9 +20,11 @@ export interface StartMessage {
 export type StartedMessage = { ready: true; url: string } | { ready: false; error: string };
 
 process.once("message", (message) => {
-  start(message as StartMessage).then(answer, (error) =>
-    answer({ ready: false, error: error instanceof Error ? error.message : String(error) }),
-  );
+  start(message as StartMessage).then(answer, (error: unknown) => {
+    const text = error instanceof Error ? error.message : String(error);
+    console.error(text); // whole into the log, from which the parent quotes
+    answer({ ready: false, error: text.split("\n", 1)[0] as string });
+  });
 });
 
 async function start(options: StartMessage): Promise<StartedMessage> {
