@@ -1,0 +1,171 @@
+// From an ask to its signed answer. Pure but for randomness: what is asked is checked strictly before a person may
+// see it, and the answer says exactly what they decided.
+
+import { requestDigestOf, resultDigestOf } from "../../src/crypto/hash.ts";
+import type { SigningKey } from "../../src/crypto/signing.ts";
+import {
+  type ApprovalStatement,
+  RESULT_SALT_BYTES,
+  type RequestPayload,
+  type ResponsePayload,
+  requestPayloadBase,
+  responsePayload,
+} from "../../src/protocol/asking.ts";
+import { toBase64 } from "../../src/protocol/encoding.ts";
+import { randomBytes } from "../../src/protocol/ids.ts";
+import { canonicalJson, type Json } from "../../src/protocol/json.ts";
+import { toTimestamp } from "../../src/protocol/primitives.ts";
+import type { Kind, KindOperation } from "../../src/requests/kind.ts";
+import { signApproval } from "../../src/requests/lifecycle.ts";
+import { kindNamed, operationOf } from "../../src/requests/registry.ts";
+import { VaultError } from "./errors.ts";
+
+/** What a person, or a policy in their name, decides. */
+export type Answer =
+  | {
+      decision: "approved";
+      /** What the kind of request asks for; absent where the approval alone is the answer. */
+      result?: Json;
+      /** The number shown where the person acts; needed when the ask says so. */
+      match_code?: string;
+      /** RFC 3339, UTC with milliseconds: how long the service may rely on this approval. */
+      valid_until?: string;
+      /** Limits the person sets, signed with the approval. */
+      constraints?: { [name: string]: Json };
+    }
+  | {
+      decision: "denied";
+      /** Told to the service, at most 128 characters. */
+      reason?: string;
+      /** "This was not me." */
+      report?: boolean;
+    };
+
+/** The answer to an ask that holds anything this vault cannot show: nobody signs what they did not see. */
+export const UNSUPPORTED: Answer = { decision: "denied", reason: "unsupported" };
+
+/** The answer to an ask for something the contract does not grant. */
+export const NOT_GRANTED: Answer = { decision: "denied", reason: "not_granted" };
+
+export type CheckedAsk =
+  | { verdict: "shown"; kind: Kind; operation: KindOperation; payload: RequestPayload }
+  /** A field, kind or operation this vault does not know. */
+  | { verdict: "unsupported" };
+
+/**
+ * Whether a payload holds nothing but what this vault can show, at every depth. The registry's own schemas decide;
+ * what they return must equal what came in, so that a schema that merely drops a name lets nothing slip through.
+ */
+export function checkAsk(kindName: string, payload: { [name: string]: Json }): CheckedAsk {
+  const kind = kindNamed(kindName);
+  if (kind === undefined) return { verdict: "unsupported" };
+  const named = payload.operation;
+  if (named !== undefined && (typeof named !== "string" || kind.operations.length === 1))
+    return { verdict: "unsupported" };
+  const operation = operationOf(kind, named);
+  if (operation === undefined) return { verdict: "unsupported" };
+
+  const base: { [name: string]: Json } = {};
+  const own: { [name: string]: Json } = {};
+  for (const [name, value] of Object.entries(payload)) {
+    if (Object.hasOwn(requestPayloadBase.shape, name)) base[name] = value;
+    else if (name !== "operation") own[name] = value;
+  }
+  const parsedBase = requestPayloadBase.safeParse(base);
+  const parsedOwn = operation.payload.safeParse(own);
+  if (
+    !parsedBase.success ||
+    !parsedOwn.success ||
+    parsedBase.data.kind !== kindName ||
+    canonicalJson(parsedBase.data) !== canonicalJson(base) ||
+    canonicalJson(parsedOwn.data) !== canonicalJson(own)
+  )
+    return { verdict: "unsupported" };
+  return { verdict: "shown", kind, operation, payload: payload as RequestPayload };
+}
+
+export interface AnsweredAsk {
+  requestId: string;
+  kind: string;
+  /** As received. */
+  payload: Json;
+  userId: string;
+  serviceId: string;
+  contractId: string;
+}
+
+/**
+ * Builds and signs the payload of a `<kind>.response`. `operation` is undefined for an ask that could not be shown,
+ * which can only be denied. Throws VaultError `answer_invalid` or `match_code_missing`, before anything is signed
+ * that the service would have to refuse.
+ */
+export async function buildAnswer(
+  key: SigningKey,
+  ask: AnsweredAsk,
+  operation: KindOperation | undefined,
+  answer: Answer,
+  now: number,
+): Promise<ResponsePayload> {
+  const approved = answer.decision === "approved" ? answer : undefined;
+  const denied = answer.decision === "denied" ? answer : undefined;
+  if (approved !== undefined) checkApproval(ask, operation, approved);
+
+  const result = approved?.result;
+  const salt = result === undefined ? undefined : toBase64(randomBytes(RESULT_SALT_BYTES));
+  const statement: ApprovalStatement = {
+    v: 1,
+    request_id: ask.requestId,
+    request_digest: requestDigestOf(ask.payload),
+    kind: ask.kind,
+    decision: answer.decision,
+    user_id: ask.userId,
+    service_id: ask.serviceId,
+    contract_id: ask.contractId,
+    responded_at: toTimestamp(now),
+    ...(approved?.valid_until === undefined ? {} : { valid_until: approved.valid_until }),
+    ...(approved?.constraints === undefined ? {} : { constraints: approved.constraints }),
+    ...(result === undefined || salt === undefined ? {} : { result_digest: resultDigestOf(result, salt) }),
+  };
+  const unsigned = {
+    request_id: ask.requestId,
+    decision: answer.decision,
+    ...(denied?.reason === undefined ? {} : { reason: denied.reason }),
+    ...(denied?.report === true ? { report: true } : {}),
+    ...(approved?.match_code === undefined ? {} : { match_code: approved.match_code }),
+    ...(result === undefined || salt === undefined ? {} : { result, salt }),
+  };
+  // Checked with a signature of the right length in place of the real one: what is signed has passed already.
+  const shape = responsePayload.safeParse({
+    ...unsigned,
+    approval: { statement, signature: toBase64(new Uint8Array(64)) },
+  });
+  if (!shape.success) {
+    const [issue] = shape.error.issues;
+    const where = issue?.path.length ? ` (${issue.path.join(".")})` : "";
+    throw new VaultError(
+      "answer_invalid",
+      `The answer cannot be sent: ${issue?.message ?? "malformed"}${where}.`,
+    );
+  }
+  return { ...unsigned, approval: await signApproval(key, statement) };
+}
+
+function checkApproval(
+  ask: AnsweredAsk,
+  operation: KindOperation | undefined,
+  { result, match_code }: Extract<Answer, { decision: "approved" }>,
+): void {
+  if (operation === undefined)
+    throw new VaultError("answer_invalid", "This ask cannot be shown in full, so it can only be denied.");
+  if ((ask.payload as RequestPayload).match_code_required === true && match_code === undefined)
+    throw new VaultError("match_code_missing", "This ask needs the number shown where you are logging in.");
+  if (operation.result === undefined) {
+    if (result !== undefined)
+      throw new VaultError("answer_invalid", `An approval of ${ask.kind} carries no result.`);
+    return;
+  }
+  if (result === undefined)
+    throw new VaultError("answer_invalid", `An approval of ${ask.kind} needs a result.`);
+  if (!operation.result.safeParse(result).success)
+    throw new VaultError("answer_invalid", `The result is not of the form an approval of ${ask.kind} needs.`);
+}
