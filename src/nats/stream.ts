@@ -36,10 +36,8 @@ const UNLIMITED = -1;
 const API_TIMEOUT_MS = 3_000;
 
 const NOT_FOUND_CODE = 404;
-/** Another shard made it first, with settings that are not ours: an older or newer version of us. */
-const STREAM_NAME_IN_USE = 10_058;
-const CONSUMER_NAME_IN_USE = 10_013;
-const CONSUMER_EXISTS = 10_148;
+const MAKE_ATTEMPTS = 3;
+const MAKE_PAUSE_MS = 200;
 
 /** What the bridge and PROTOCOL §3 rely on. */
 const streamNeeds = (serviceId: string) => ({
@@ -78,26 +76,27 @@ const differing = (found: object, needs: object): string[] =>
 
 const apiError = (error: unknown) => (error instanceof NatsError ? error.api_error : undefined);
 
-/** The object's settings; undefined when it does not exist. */
-async function find<T>(info: Promise<{ config: T }>): Promise<T | undefined> {
-  try {
-    return (await info).config;
-  } catch (error) {
-    if (apiError(error)?.code === NOT_FOUND_CODE) return undefined;
-    throw error;
-  }
-}
-
-/** Creates; false when someone else did in the meantime. Creating what exists with equal settings is a success. */
-async function create(added: Promise<unknown>): Promise<boolean> {
-  try {
-    await added;
-    return true;
-  } catch (error) {
-    const code = apiError(error)?.err_code;
-    if (code === STREAM_NAME_IN_USE || code === CONSUMER_NAME_IN_USE || code === CONSUMER_EXISTS)
-      return false;
-    throw error;
+/** The settings of what exists; undefined when it had to be made. */
+async function findOrMake<T>(
+  info: () => Promise<{ config: T }>,
+  add: () => Promise<unknown>,
+): Promise<T | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await info()).config;
+    } catch (error) {
+      if (apiError(error)?.code !== NOT_FOUND_CODE) throw error;
+    }
+    try {
+      // Making again what was made with equal settings is a success.
+      await add();
+      return undefined;
+    } catch (error) {
+      // Another shard may be at it: with other settings, being another version of us, or with ours, while the
+      // server counts the disk space of both. What exists then is looked at; if nothing does, that was no race.
+      if (apiError(error) === undefined || attempt >= MAKE_ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, MAKE_PAUSE_MS));
+    }
   }
 }
 
@@ -119,38 +118,34 @@ async function update(what: string, names: string[], updated: Promise<unknown>):
   }
 }
 
-async function ensureStream(manager: JetStreamManager, serviceId: string): Promise<void> {
+async function ensureStream({ streams }: JetStreamManager, serviceId: string): Promise<void> {
   const needs = streamNeeds(serviceId);
-  let found = await find<StreamConfig>(manager.streams.info(FROM_USER_STREAM));
-  if (found === undefined) {
-    if (
-      await create(manager.streams.add({ name: FROM_USER_STREAM, max_bytes: NEW_STREAM_MAX_BYTES, ...needs }))
-    )
-      return;
-    found = (await manager.streams.info(FROM_USER_STREAM)).config;
-  }
+  const found = await findOrMake<StreamConfig>(
+    () => streams.info(FROM_USER_STREAM),
+    () => streams.add({ name: FROM_USER_STREAM, max_bytes: NEW_STREAM_MAX_BYTES, ...needs }),
+  );
+  if (found === undefined) return;
   // Size and replicas are the operator's to choose; that there is a bound is ours.
   const changes = found.max_bytes > 0 ? needs : { ...needs, max_bytes: NEW_STREAM_MAX_BYTES };
   const names = differing(found, changes);
   if (names.length > 0) {
-    await update(`stream ${FROM_USER_STREAM}`, names, manager.streams.update(FROM_USER_STREAM, changes));
+    await update(`stream ${FROM_USER_STREAM}`, names, streams.update(FROM_USER_STREAM, changes));
   }
 }
 
-async function ensureConsumer(manager: JetStreamManager): Promise<void> {
-  const { consumers } = manager;
-  let found = await find<ConsumerConfig>(consumers.info(FROM_USER_STREAM, BRIDGE_CONSUMER));
-  if (found === undefined) {
-    const config = {
-      ...consumerNeeds,
-      durable_name: BRIDGE_CONSUMER,
-      deliver_policy: DeliverPolicy.All,
-      replay_policy: ReplayPolicy.Instant,
-      max_waiting: MAX_WAITING_PULLS,
-    };
-    if (await create(consumers.add(FROM_USER_STREAM, config))) return;
-    found = (await consumers.info(FROM_USER_STREAM, BRIDGE_CONSUMER)).config;
-  }
+async function ensureConsumer({ consumers }: JetStreamManager): Promise<void> {
+  const found = await findOrMake<ConsumerConfig>(
+    () => consumers.info(FROM_USER_STREAM, BRIDGE_CONSUMER),
+    () =>
+      consumers.add(FROM_USER_STREAM, {
+        ...consumerNeeds,
+        durable_name: BRIDGE_CONSUMER,
+        deliver_policy: DeliverPolicy.All,
+        replay_policy: ReplayPolicy.Instant,
+        max_waiting: MAX_WAITING_PULLS,
+      }),
+  );
+  if (found === undefined) return;
   const names = differing(found, consumerNeeds);
   if (names.length > 0) {
     await update(
