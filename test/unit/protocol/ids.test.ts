@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fromBase58, toBase58 } from "../../../src/protocol/encoding.ts";
-import { MAX_ROW, newEventId, newRoutedId, parseRoutedId, randomBytes } from "../../../src/protocol/ids.ts";
+import {
+  MAX_ROW,
+  newEventId,
+  newRoutedId,
+  parseRoutedId,
+  randomBytes,
+  randomDigits,
+} from "../../../src/protocol/ids.ts";
 import { eventId, identityId } from "../../../src/protocol/primitives.ts";
 
 const user = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(toBase58);
@@ -116,3 +123,16 @@ describe("a routed id", () => {
     );
   });
 });
+
+test.each([1, 2, 6, 9])(
+  "randomDigits gives %i digits, leading zeros included, and every digit in every place",
+  (count) => {
+    const seen = Array.from({ length: count }, () => new Set<string>());
+    for (let draw = 0; draw < 400; draw++) {
+      const digits = randomDigits(count);
+      expect(digits).toMatch(new RegExp(`^[0-9]{${count}}$`));
+      for (const [place, digit] of [...digits].entries()) seen[place]!.add(digit);
+    }
+    for (const place of seen) expect(place.size).toBe(10);
+  },
+);
