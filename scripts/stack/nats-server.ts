@@ -1,7 +1,7 @@
 // A real nats-server in operator mode: JetStream, full account resolver, TCP and WebSocket.
 
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, rmSync } from "node:fs";
+import { accessSync, constants, readdirSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { makePrivateDir, writePrivateFile } from "./files.ts";
 import type { AccountMaterial, OperatorMaterial } from "./operator.ts";
@@ -29,12 +29,16 @@ export interface NatsServerOptions {
 }
 
 const START_TIMEOUT_MS = 10_000;
+const READY_POLL_MS = 10;
 const STOPPED_TIMEOUT_MS = 5_000;
 const START_ATTEMPTS = 5;
 const MAX_MEMORY_STORE = "64M";
 const MAX_FILE_STORE = "1G";
 const RESOLVER_INTERVAL = "2m";
 const MAX_STORED_ACCOUNTS = 1_000;
+
+/** `<program>_<process number>.ports` */
+const PORTS_FILE_ENDING = ".ports";
 
 /** Where Debian puts daemons: not on every user's path. */
 const EXTRA_PATHS = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"];
@@ -99,15 +103,7 @@ export class NatsServer {
     for (let attempt = 1; ; attempt++) {
       const bound = this.#ports ?? (await this.#choosePorts());
       const group = this.#spawn(binary, bound);
-      const started = await Promise.race([
-        group.exited.then(() => false),
-        Promise.all([
-          waitForPort(bound.tcp, true, START_TIMEOUT_MS),
-          waitForPort(bound.ws, true, START_TIMEOUT_MS),
-        ]).then((up) => up.every(Boolean)),
-      ]);
-      // A foreign process on the port also accepts: ours must still be alive.
-      if (started && group.running) {
+      if (await this.#untilReady(group)) {
         this.#group = group;
         this.#ports = bound;
         return;
@@ -164,9 +160,25 @@ export class NatsServer {
   #spawn(command: string, ports: { tcp: number; ws: number }): ProcessGroup {
     const { dir, name } = this.#options;
     makePrivateDir(dir);
+    // A life that was killed leaves this file, and its process number may come again.
+    for (const file of readdirSync(dir)) if (file.endsWith(PORTS_FILE_ENDING)) rmSync(join(dir, file));
     const config = join(dir, "nats-server.conf");
     writePrivateFile(config, this.#config(ports));
     return new ProcessGroup({ name, command, args: ["-c", config], logFile: this.logFile });
+  }
+
+  /**
+   * The server writes this file once all its listeners are up. That the ports accept would prove nothing:
+   * another process may hold them.
+   */
+  async #untilReady(group: ProcessGroup): Promise<boolean> {
+    const { dir } = this.#options;
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    while (group.running && Date.now() < deadline) {
+      if (readdirSync(dir).some((file) => file.endsWith(`_${group.pid}${PORTS_FILE_ENDING}`))) return true;
+      await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS));
+    }
+    return false;
   }
 
   #config(ports: { tcp: number; ws: number }): string {
@@ -180,6 +192,7 @@ export class NatsServer {
       : "no_tls: true";
     return `server_name: ${quote(name)}
 listen: "${LOOPBACK}:${ports.tcp}"
+ports_file_dir: ${quote(dir)}
 websocket { listen: "${LOOPBACK}:${ports.ws}", ${encryption} }
 operator: ${operator.operator.jwt}
 system_account: ${operator.system_account.public_key}
