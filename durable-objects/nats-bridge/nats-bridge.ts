@@ -28,12 +28,15 @@ import { internalSubject, serviceInboxPrefix } from "../../src/protocol/subjects
 import type { BridgeState, OutboundMessage, PublishOutcome, SessionState } from "../../src/rpc.ts";
 import { Lanes, type Rejection } from "./lanes.ts";
 
-/** Well below the 70 to 140 seconds after which an idle object is evicted, and how long inbound messages wait at most after a crash. */
+/** An idle object is evicted after some two minutes; and after a crash this is how long inbound messages wait. */
 const ALARM_INTERVAL_MS = 10_000;
 /** How long state() waits for the broker's numbers; without them it answers what it knows. */
 const BACKLOG_TIMEOUT_MS = 1_000;
 /** The broker's numbers are asked for at most this often, however many ask us. */
 const BACKLOG_CACHE_MS = 1_000;
+
+/** In an outage every message fails: one line of log in this time says it, with the number of those it stands for. */
+const LOG_INTERVAL_MS = 5_000;
 
 const SHARD_NAME = /^shard-(\d+)$/;
 
@@ -49,6 +52,28 @@ interface Cluster {
 interface Running {
   config: Config;
   clusters: Record<ClusterName, Cluster>;
+}
+
+/** Writes a line of log at most every LOG_INTERVAL_MS. Ids and reasons only, never contents. */
+class Log {
+  readonly #event: string;
+  #quietUntil = 0;
+  #kept = 0;
+
+  constructor(event: string) {
+    this.#event = event;
+  }
+
+  warn(fields: Record<string, unknown>): void {
+    const now = Date.now();
+    if (now < this.#quietUntil) {
+      this.#kept += 1;
+      return;
+    }
+    console.warn({ event: this.#event, ...fields, ...(this.#kept > 0 && { alike_since_last: this.#kept }) });
+    this.#quietUntil = now + LOG_INTERVAL_MS;
+    this.#kept = 0;
+  }
 }
 
 /** One shard, addressed as `shard-<n>`. */
@@ -101,10 +126,15 @@ export class NatsBridge extends DurableObject<Env> {
       const running = await this.#start();
       if (this.#shard >= running.config.BRIDGE_SHARDS) return await this.#retire(running);
       this.#lanes?.sweep(Date.now());
-      await this.#publishInternal(running, "health", {
-        at: toTimestamp(Date.now()),
-        ...(await this.state()),
-      });
+      const state = await this.state();
+      for (const cluster of ["servicespace", "messagespace"] as const) {
+        const { status, last_error } = state[cluster];
+        // Without an error it is a first attempt, under way since this call.
+        if (status !== "ready" && last_error !== undefined) {
+          console.warn({ event: "bridge.session_down", shard: state.shard, cluster, ...state[cluster] });
+        }
+      }
+      await this.#publishInternal(running, "health", { at: toTimestamp(Date.now()), ...state });
     } catch (error) {
       console.error({ event: "bridge.alarm_failed", shard: this.#shard, error: describeError(error) });
     }
@@ -133,9 +163,10 @@ export class NatsBridge extends DurableObject<Env> {
         name: `vault-bridge-${this.#shard}`,
         ...(onUp !== undefined && { onUp }),
       });
-      const publisher = new Publisher(session, (failures) => {
-        console.warn({ event: "bridge.publish_failed", shard: this.#shard, cluster: name, failures });
-      });
+      const failed = new Log("bridge.publish_failed");
+      const publisher = new Publisher(session, (failures) =>
+        failed.warn({ shard: this.#shard, cluster: name, failures }),
+      );
       return { session, publisher, creds };
     };
     const running: Running = {
@@ -157,18 +188,14 @@ export class NatsBridge extends DurableObject<Env> {
   async #consume(running: Running, session: LiveSession): Promise<void> {
     const { serviceId } = running.config;
     await ensureFromUser(session.connection, serviceId);
+    const failed = new Log("bridge.receive_failed");
     const lanes = new Lanes({
       serviceId,
       receive: (userId, messages) => this.env.USER_CONNECTION.getByName(userId).receive(messages),
       reply: (messages) => void this.#publish(running, messages),
       reject: (rejection) => this.#reject(running, rejection),
       onFailure: (userId, messages, error) =>
-        console.error({
-          event: "bridge.receive_failed",
-          user_id: userId,
-          messages,
-          error: describeError(error),
-        }),
+        failed.warn({ shard: this.#shard, user_id: userId, messages, error: describeError(error) }),
     });
     this.#lanes = lanes;
     pullMessages(session, {
@@ -219,6 +246,11 @@ export class NatsBridge extends DurableObject<Env> {
 }
 
 function sessionState({ session, creds }: Cluster): SessionState {
-  const days = daysLeft(creds, Date.now());
+  let days: number | undefined;
+  try {
+    days = daysLeft(creds, Date.now());
+  } catch {
+    // Credentials that cannot be read: the session says so, as its last error.
+  }
   return { ...session.describe(), ...(days !== undefined && { credentials_days_left: days }) };
 }
