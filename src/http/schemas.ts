@@ -89,9 +89,9 @@ export const listOf = <Name extends string, S extends z.ZodType>(name: Name, ite
 /**
  * An id in a path. Its form is not checked here: an id that was never given out is `not_found`, however it looks.
  */
-export const idParam = (name: string, description: string) =>
+export const idParam = <const Name extends string>(name: Name, description: string) =>
   z.object({ [name]: z.string().min(1).max(MAX_ID_CHARACTERS).describe(description) } as Record<
-    typeof name,
+    Name,
     z.ZodString
   >);
 

@@ -108,7 +108,7 @@ export function apiKeyRoutes(app: App): void {
       ["not_found", "conflict"],
     ),
     async (c) => {
-      const deleted = unwrap(await directoryOf(c.env).deleteApiKey(c.req.valid("param").id!, callerOf(c)));
+      const deleted = unwrap(await directoryOf(c.env).deleteApiKey(c.req.valid("param").id, callerOf(c)));
       return c.json({ ...deleted, may_work_seconds: KEY_CACHE_MS / 1_000 }, 200);
     },
   );
@@ -141,7 +141,7 @@ export function apiKeyRoutes(app: App): void {
     async (c) => {
       const { grace_seconds = DEFAULT_GRACE_SECONDS } = c.req.valid("json") ?? {};
       const rotated = await directoryOf(c.env).rotateApiKey(
-        c.req.valid("param").id!,
+        c.req.valid("param").id,
         grace_seconds,
         callerOf(c),
       );

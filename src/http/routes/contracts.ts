@@ -84,7 +84,7 @@ export function contractRoutes(app: App): void {
       ["not_found"],
     ),
     async (c) => {
-      const id = c.req.valid("param").id!;
+      const id = c.req.valid("param").id;
       return c.json(unwrap(await (await userOfContract(c.env, id)).contract(id)), 200);
     },
   );
@@ -103,7 +103,7 @@ export function contractRoutes(app: App): void {
       ["not_found", "conflict"],
     ),
     async (c) => {
-      const id = c.req.valid("param").id!;
+      const id = c.req.valid("param").id;
       const connection = await userOfContract(c.env, id);
       return c.json(unwrap(await connection.acceptContract(id, c.var.caller.keyId)), 200);
     },
@@ -123,7 +123,7 @@ export function contractRoutes(app: App): void {
       ["not_found", "conflict"],
     ),
     async (c) => {
-      const id = c.req.valid("param").id!;
+      const id = c.req.valid("param").id;
       const connection = await userOfContract(c.env, id);
       const given = c.req.valid("json")?.reason;
       return c.json(unwrap(await connection.rejectContract(id, given, c.var.caller.keyId)), 200);
@@ -152,7 +152,7 @@ export function contractRoutes(app: App): void {
       ["not_found", "conflict"],
     ),
     async (c) => {
-      const id = c.req.valid("param").id!;
+      const id = c.req.valid("param").id;
       const connection = await userOfContract(c.env, id);
       const given = c.req.valid("json")?.reason ?? c.req.valid("query").reason;
       unwrap(await connection.cancelContract(id, given, c.var.caller.keyId));
@@ -181,7 +181,7 @@ export function contractRoutes(app: App): void {
       ["not_found"],
     ),
     async (c) => {
-      const userId = c.req.valid("param").user_id!;
+      const userId = c.req.valid("param").user_id;
       const connection = userInPath(c.env, userId);
       const id = await connection.activeContract();
       if (id === undefined) throw new ApiError("not_found", "this user is not connected");
@@ -220,7 +220,7 @@ export function contractRoutes(app: App): void {
       ["not_found"],
     ),
     async (c) => {
-      const userId = c.req.valid("param").user_id!;
+      const userId = c.req.valid("param").user_id;
       const shared = unwrap(await userInPath(c.env, userId).profile(c.var.caller.keyId));
       return c.json({ user_id: userId, ...shared }, 200);
     },

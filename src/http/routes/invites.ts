@@ -147,6 +147,6 @@ export function inviteRoutes(app: App): void {
       ["not_found"],
     ),
     async (c) =>
-      c.json(unwrap(await directoryOf(c.env).deleteInvite(c.req.valid("param").id!, callerOf(c))), 200),
+      c.json(unwrap(await directoryOf(c.env).deleteInvite(c.req.valid("param").id, callerOf(c))), 200),
   );
 }

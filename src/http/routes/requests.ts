@@ -88,7 +88,7 @@ export function requestRoutes(app: App): void {
       ["not_found"],
     ),
     async (c) => {
-      const request = await readRequest(c.env, c.req.valid("param").id!, c.req.valid("query").wait);
+      const request = await readRequest(c.env, c.req.valid("param").id, c.req.valid("query").wait);
       return c.json(withKindFields(request), 200);
     },
   );
@@ -107,7 +107,7 @@ export function requestRoutes(app: App): void {
       ["not_found", "conflict"],
     ),
     async (c) => {
-      const id = c.req.valid("param").id!;
+      const id = c.req.valid("param").id;
       const connection = userConnectionOf(c.env, routedUser(id));
       return c.json(withKindFields(unwrap(await connection.cancelRequest(id, c.var.caller.keyId))), 200);
     },
