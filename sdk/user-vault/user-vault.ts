@@ -289,7 +289,10 @@ export class UserVault {
     const invite = parseInvite(inviteUrl);
     const contractId = this.#resumable(invite) ?? (await this.#agree(invite, options));
     this.start();
-    await this.#until(() => this.#decided(contractId), options.timeoutMs ?? CONNECT_TIMEOUT_MS);
+    const timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS;
+    const waiting = await this.#until(() => this.#decided(contractId), timeoutMs);
+    // A decision by hand may have been made while the vault was away, and lie in the stream.
+    if (waiting !== undefined && this.#row(contractId).status === "pending") await this.caughtUp(timeoutMs);
     const row = this.#row(contractId);
     if (row.status === "rejected")
       throw new VaultError(

@@ -65,14 +65,20 @@ export class ServicePeer {
     this.encryptionKey = encryptionKey;
   }
 
-  static async make(offering: Offering = LOGIN, natsEndpoint = "ws://127.0.0.1:1"): Promise<ServicePeer> {
+  static async make(offering: Offering = LOGIN): Promise<ServicePeer> {
     const peer = new ServicePeer(await importSigningKey(randomBytes(32)), (await newAgreementKey()).key);
     peer.keys.push((await newAgreementKey()).key);
-    peer.offer = await signOffer(peer.key, {
+    await peer.offerInstead(offering);
+    return peer;
+  }
+
+  /** Publishes one offering in place of what was offered. */
+  async offerInstead(offering: Offering): Promise<void> {
+    this.offer = await signOffer(this.key, {
       service_name: "Example Shop",
       service_type: "retail",
-      service_encryption_key: peer.encryptionKey.publicKeyText,
-      service_nats_endpoint: natsEndpoint,
+      service_encryption_key: this.encryptionKey.publicKeyText,
+      service_nats_endpoint: "ws://127.0.0.1:1",
       attestations: [],
       offerings: [offering],
       handler_manifest: { capabilities: [], event_handlers: [], plans: [] },
@@ -81,7 +87,6 @@ export class ServicePeer {
       issued_at: toTimestamp(Date.now()),
       valid_until: toTimestamp(Date.now() + HOUR_MS),
     });
-    return peer;
   }
 
   get inviteUrl(): string {
