@@ -1,0 +1,52 @@
+// A person with a vault, for end-to-end tests.
+
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Stack } from "../../../scripts/stack/stack.ts";
+import { openSqliteStore, type Policy, UserVault } from "../../../sdk/user-vault/index.ts";
+
+export const PROFILE = { email: "ada@example.com" };
+
+/** What the person does, by the ask's purpose: "later…" leaves it open, "deny…" denies, anything else is approved. */
+export const byPurpose: Policy = ({ purpose = "" }) =>
+  purpose.startsWith("later")
+    ? "later"
+    : purpose.startsWith("deny")
+      ? { decision: "denied", reason: "not now" }
+      : { decision: "approved" };
+
+export class Person {
+  readonly dir = mkdtempSync(join(tmpdir(), "person-"));
+  readonly storeFile = join(this.dir, "vault.sqlite");
+  readonly #stack: Stack;
+  vault!: UserVault;
+
+  constructor(stack: Stack) {
+    this.#stack = stack;
+  }
+
+  static async online(stack: Stack, policy: Policy = byPurpose): Promise<Person> {
+    const person = new Person(stack);
+    await person.open(policy);
+    person.vault.start();
+    return person;
+  }
+
+  /** Opens the vault on its file, as after a restart of the phone. */
+  async open(policy: Policy = byPurpose): Promise<void> {
+    this.vault = await UserVault.open({
+      store: openSqliteStore(this.storeFile),
+      messageSpace: {
+        endpoint: this.#stack.messageSpace.server.wsUrl,
+        creds: readFileSync(this.#stack.userVaultCredsFile, "utf8"),
+      },
+      policy,
+    });
+  }
+
+  async gone(): Promise<void> {
+    await this.vault.close();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
