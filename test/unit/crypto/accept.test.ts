@@ -1,11 +1,21 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { type Acceptance, accept, type Recipient } from "../../../src/crypto/accept.ts";
 import { type MessageHeader, seal } from "../../../src/crypto/seal.ts";
 import { utf8 } from "../../../src/protocol/json.ts";
 import { messageSpaceSubject } from "../../../src/protocol/subjects.ts";
-import { eventIdOf, flipped, hashIdOf, message, type Person, person } from "./people.ts";
+import {
+  eventIdOf,
+  flipped,
+  HEAVY_TEST_TIMEOUT_MS,
+  hashIdOf,
+  message,
+  type Person,
+  person,
+} from "./people.ts";
 import { sealSteps } from "./reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 const NOW = Date.parse("2026-03-03T12:01:00.000Z");
 const SPACE = eventIdOf("message space");

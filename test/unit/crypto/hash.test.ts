@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   auditHashOf,
   contractIdOf,
@@ -16,7 +16,10 @@ import {
 import { fromBase58 } from "../../../src/protocol/encoding.ts";
 import { utf8 } from "../../../src/protocol/json.ts";
 import { LABELS } from "../../../src/protocol/labels.ts";
+import { HEAVY_TEST_TIMEOUT_MS } from "./people.ts";
 import { base58, base64, hex, labelledHash, unhex, type Value } from "./reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 test("sha256 is that of FIPS 180-4", () => {
   expect(hex(sha256(utf8("abc")))).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

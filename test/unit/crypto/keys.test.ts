@@ -1,8 +1,11 @@
 import { ED25519_TORSION_SUBGROUP, ed25519, x25519 } from "@noble/curves/ed25519.js";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { isCanonicalAgreementKey, isSoundAgreementKey, isSoundSigningKey } from "../../../src/crypto/keys.ts";
+import { HEAVY_TEST_TIMEOUT_MS } from "./people.ts";
 import { hex, unhex } from "./reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 const seed = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const { Point } = ed25519;

@@ -7,6 +7,9 @@ import { importSigningKey, type SigningKey } from "../../../src/crypto/signing.t
 import { toBase58 } from "../../../src/protocol/encoding.ts";
 import { utf8 } from "../../../src/protocol/json.ts";
 
+/** For tests that try every byte of something, on a machine that is busy with others. */
+export const HEAVY_TEST_TIMEOUT_MS = 120_000;
+
 /** 32 bytes that depend on the name alone. */
 export const seedOf = (name: string): Uint8Array<ArrayBuffer> => sha256(utf8(`test seed: ${name}`));
 

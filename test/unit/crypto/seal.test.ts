@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { keyIdOf } from "../../../src/crypto/hash.ts";
 import { type MessageHeader, MessageTooLarge, open, seal, verifyEnvelope } from "../../../src/crypto/seal.ts";
 import { importSigningKey } from "../../../src/crypto/signing.ts";
@@ -6,8 +6,19 @@ import { concatBytes, toBase58, toBase64 } from "../../../src/protocol/encoding.
 import { type Envelope, type EnvelopeHeader, parseEnvelope } from "../../../src/protocol/envelope.ts";
 import { parseJson, utf8 } from "../../../src/protocol/json.ts";
 import { MAX_ENVELOPE_BYTES } from "../../../src/protocol/limits.ts";
-import { eventIdOf, flipped, hashIdOf, message, type Person, person, seedOf } from "./people.ts";
+import {
+  eventIdOf,
+  flipped,
+  HEAVY_TEST_TIMEOUT_MS,
+  hashIdOf,
+  message,
+  type Person,
+  person,
+  seedOf,
+} from "./people.ts";
 import { type Fields, form, openEnvelope, padme, sealSteps, text, unhex } from "./reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 let service: Person;
 let user: Person;

@@ -1,13 +1,15 @@
 import { ed25519 } from "@noble/curves/ed25519.js";
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { identityOf, labelled, labelledJson } from "../../../src/crypto/hash.ts";
 import { importSigningKey, signJson, verify, verifyJson } from "../../../src/crypto/signing.ts";
 import { concatBytes, toBase64 } from "../../../src/protocol/encoding.ts";
 import { utf8 } from "../../../src/protocol/json.ts";
 import { LABELS } from "../../../src/protocol/labels.ts";
-import { flipped, type Person, person } from "./people.ts";
+import { flipped, HEAVY_TEST_TIMEOUT_MS, type Person, person } from "./people.ts";
 import { form, labelledSignature, unhex } from "./reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 const GROUP_ORDER = ed25519.Point.Fn.ORDER;
 

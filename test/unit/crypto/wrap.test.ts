@@ -1,9 +1,11 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { UnwrapFailed, type Wrapper, wrapperFor } from "../../../src/crypto/wrap.ts";
 import { concatBytes } from "../../../src/protocol/encoding.ts";
 import { MAX_JSON_DEPTH } from "../../../src/protocol/limits.ts";
-import { flipped, seedOf } from "./people.ts";
+import { flipped, HEAVY_TEST_TIMEOUT_MS, seedOf } from "./people.ts";
 import { hex, text } from "./reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 const kek = seedOf("kek");
 const olderKek = seedOf("older kek");

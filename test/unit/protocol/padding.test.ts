@@ -1,7 +1,10 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { MIN_PADDED_ANSWER_BYTES, MIN_PADDED_BYTES } from "../../../src/protocol/limits.ts";
 import { pad, paddedLength } from "../../../src/protocol/padding.ts";
+import { HEAVY_TEST_TIMEOUT_MS } from "../crypto/people.ts";
 import { padme, text, utf8 } from "../crypto/reference.ts";
+
+vi.setConfig({ testTimeout: HEAVY_TEST_TIMEOUT_MS });
 
 describe("paddedLength without a minimum, worked out by hand", () => {
   // L = 9 = 0b1001: E = ⌊log2 9⌋ = 3, S = ⌊log2 3⌋ + 1 = 2, so the last E − S = 1 bit becomes 0: 10.

@@ -95,7 +95,7 @@ describe("ids that are hashes", () => {
     const started = performance.now();
     for (const schema of [identityId, offerId, contractId, keyId, eventId])
       expect(accepts(schema, "2".repeat(1_000_000))).toBe(false);
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(4_000);
   });
 
   test("keyId is base58 of exactly 8 bytes", () => {
