@@ -252,7 +252,10 @@ describe("what goes wrong on the way", () => {
       expiresAtSeconds: past,
       nowSeconds: past - 86_400,
     });
-    const state = (row.state as string).replace(/"user_jwt":"[^"]+"/, `"user_jwt":"${expired}"`);
+    const state = (row.state as string).replace(
+      /"user_jwt":"[^"]+","expires_at":"[^"]+"/,
+      `"user_jwt":"${expired}","expires_at":"${new Date(past * 1_000).toISOString()}"`,
+    );
     expect(state).toContain(expired);
     db.prepare("UPDATE contracts SET state = ? WHERE contract_id = ?").run(state, contractId);
     db.close();
