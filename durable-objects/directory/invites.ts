@@ -244,10 +244,10 @@ export class Invites {
   }
 
   /**
-   * Counts one use by a contract. What a submission is held against, and whether it is counted, is decided in this
-   * order: a contract that used the invite before is let through again; the invite must be open and for this
-   * offering; the offer and the offering must be what is published now; the match code must be right. Refusals other than a wrong match code leave no entry here: they change
-   * nothing, anyone can cause them, and the user's own chain records them.
+   * Counts one use by a contract. It is decided in this order: a contract that used the invite before is let
+   * through again; the invite must be open and for this offering; offer and offering must be what is published now;
+   * the match code must be right. Refusals other than a wrong match code leave no entry here: they change nothing,
+   * anyone can cause them, and the user's own chain records them.
    */
   redeem(use: Redemption): Promise<Redeemed> {
     return this.#ledger.change((): Decision<Redeemed> => {
