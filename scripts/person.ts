@@ -47,13 +47,13 @@ const HELP = `Plays a person: a vault of their own, against the stack of \`npm r
   --timeout <seconds>         how long to wait for the service     (30)
   --verbose                   what the vault does, on stderr
 
-Requests and contracts may be named by the first letters of their ids, if those are unique.`;
+Requests and contracts may be named by the first or last letters of their ids, if those are unique.`;
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 const DEFAULT_TIMEOUT_SECONDS = 30;
 const MAX_TIMEOUT_SECONDS = 3_600;
-const MIN_PREFIX_CHARACTERS = 4;
+const MIN_PART_CHARACTERS = 4;
 const LABEL_WIDTH = 12;
 
 /** A command that makes no sense as it was typed. */
@@ -79,18 +79,6 @@ interface Context {
   options: ReturnType<typeof readArguments>["values"];
   timeoutMs: number;
 }
-
-process.exitCode = await main().catch((error: unknown) => {
-  if (error instanceof UsageError) {
-    console.error(`person: ${error.message}\nTry: npm run person -- --help`);
-    return EXIT_USAGE;
-  }
-  const known = error instanceof VaultError || process.env.DEBUG === undefined;
-  console.error(
-    `person: ${known && error instanceof Error ? error.message : ((error as Error).stack ?? error)}`,
-  );
-  return EXIT_FAILED;
-});
 
 async function main(): Promise<number> {
   const { values, positionals } = readArguments();
@@ -212,7 +200,7 @@ async function decide(
   if (decision === "approved" && (options["not-me"] || options.reason !== undefined))
     throw new UsageError("--not-me and --reason go with deny");
   await goOnline(vault, timeoutMs);
-  const requestId = byPrefix(
+  const requestId = byPart(
     given,
     vault.asks().map(({ request_id }) => request_id),
     "request",
@@ -242,7 +230,7 @@ async function contracts({ vault, timeoutMs }: Context): Promise<void> {
 
 async function record({ vault, argument }: Context): Promise<void> {
   const given = needed(argument, "record <contract>");
-  const contractId = byPrefix(
+  const contractId = byPart(
     given,
     vault.contracts().map(({ contract_id }) => contract_id),
     "contract",
@@ -267,7 +255,7 @@ async function history({ vault, timeoutMs }: Context): Promise<void> {
 
 async function revoke({ vault, argument, options, timeoutMs }: Context): Promise<void> {
   const given = needed(argument, "revoke <contract>");
-  const contractId = byPrefix(
+  const contractId = byPart(
     given,
     vault.contracts().map(({ contract_id }) => contract_id),
     "contract",
@@ -395,8 +383,8 @@ const print = (text: string): void => console.log(text);
 /** What others wrote, without anything that moves a terminal's cursor or turns text around. */
 const plain = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ");
 
-/** Enough of an id to name it by. */
-const short = (id: string): string => id.slice(0, 12);
+/** Enough of an id to name it by: the end, because ids that route themselves all begin with the user's part. */
+const short = (id: string): string => id.slice(-12);
 
 const field = (label: string, value: string): void =>
   print(`  ${plain(label).padEnd(LABEL_WIDTH)} ${plain(value)}`);
@@ -503,11 +491,25 @@ function readProfile(pairs: readonly string[]): { [name: string]: string } {
   );
 }
 
-function byPrefix(given: string, ids: readonly string[], what: string): string {
+function byPart(given: string, ids: readonly string[], what: string): string {
   if (ids.includes(given)) return given;
-  const found = given.length < MIN_PREFIX_CHARACTERS ? [] : ids.filter((id) => id.startsWith(given));
+  const found =
+    given.length < MIN_PART_CHARACTERS ? [] : ids.filter((id) => id.startsWith(given) || id.endsWith(given));
   if (found.length === 1) return found[0]!;
   throw new Error(
-    found.length === 0 ? `there is no ${what} ${given}` : `more than one ${what} begins with ${given}`,
+    found.length === 0 ? `there is no ${what} ${given}` : `${given} names more than one ${what}`,
   );
 }
+
+// Last, so that everything above is there when it runs.
+process.exitCode = await main().catch((error: unknown) => {
+  if (error instanceof UsageError) {
+    console.error(`person: ${error.message}\nTry: npm run person -- --help`);
+    return EXIT_USAGE;
+  }
+  const known = error instanceof VaultError || process.env.DEBUG === undefined;
+  console.error(
+    `person: ${known && error instanceof Error ? error.message : ((error as Error).stack ?? error)}`,
+  );
+  return EXIT_FAILED;
+});

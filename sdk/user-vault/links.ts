@@ -121,6 +121,7 @@ export class ServiceLink {
         credentials = await this.#options.credentials(renew);
         failures = 0;
       } catch (error) {
+        if (stopped.aborted) return;
         log("warn", "no credentials for the service's cluster", {
           contract_id: contractId,
           error: (error as Error).message,
