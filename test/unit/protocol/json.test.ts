@@ -122,7 +122,10 @@ describe("parseJson refuses", () => {
     expect(fault(text)).toBe("reserved_name");
   });
 
-  test("not the value __proto__", () => expect(fault('{"a":"__proto__"}')).toBe("accepted"));
+  test.each(['{"a":"__proto__"}', '["a","__proto__"]', '[{"a":1},"__proto__"]', '"__proto__"'])(
+    "not the value __proto__: %s",
+    (text) => expect(fault(text)).toBe("accepted"),
+  );
 
   test("deeper nesting, by one and by a hundred thousand", () => {
     expect(fault(nested(MAX_JSON_DEPTH + 1))).toBe("too_deep");
