@@ -1,10 +1,13 @@
-// The fields of every ask: their schema, the aliases of older clients, and their bounds. Pure.
+// The body of an ask: the fields of every ask beside the operation's own, the aliases of older clients, and their
+// bounds. Pure.
 
 import { z } from "@hono/zod-openapi";
 import { askContext, purpose } from "../protocol/asking.ts";
 import { MAX_ENVELOPE_LIFETIME_MS } from "../protocol/limits.ts";
 import { identityId, url } from "../protocol/primitives.ts";
+import type { KindOperation } from "../requests/kind.ts";
 import type { ProblemDetail } from "./errors.ts";
+import { validationError } from "./middleware/errors.ts";
 import { metadata } from "./schemas.ts";
 
 export const MIN_EXPIRY_SECONDS = 60;
@@ -56,6 +59,37 @@ export const purposeField = (required: boolean) => {
   const field = purpose.describe("Why you ask, in words for the person.");
   return required ? field : field.optional();
 };
+
+export type AskBody = z.infer<z.ZodObject<typeof askFields>> & { purpose?: string };
+
+/** The body of an ask: the fields of every ask and the operation's own, and no others. */
+export function askBody(operation: KindOperation): z.ZodType<AskBody> {
+  const common = { ...askFields, purpose: purposeField(operation.purposeRequired) };
+  // An operation may bring its own purpose or a field of the same name as an alias; its schema then wins.
+  const body =
+    operation.input instanceof z.ZodObject
+      ? z.strictObject({ ...common, ...operation.input.shape })
+      : z.looseObject(common).and(operation.input as z.ZodType<Record<string, unknown>>);
+  return body as unknown as z.ZodType<AskBody>;
+}
+
+/** The operation's own fields, as its schema returns them. */
+export function operationInput(operation: KindOperation, body: AskBody): unknown {
+  const own =
+    operation.input instanceof z.ZodObject
+      ? Object.fromEntries(
+          Object.entries(body).filter(([name]) =>
+            Object.hasOwn((operation.input as z.ZodObject).shape, name),
+          ),
+        )
+      : Object.fromEntries(
+          Object.entries(body).filter(([name]) => name !== "purpose" && !Object.hasOwn(askFields, name)),
+        );
+  // Again, because checks over several fields do not survive merging the fields into one body.
+  const parsed = operation.input.safeParse(own);
+  if (!parsed.success) throw validationError(parsed.error.issues);
+  return parsed.data;
+}
 
 type TimeFields = {
   [Name in keyof typeof ALIASES | "expires_in_seconds" | "offline_grace_seconds"]?: number | undefined;

@@ -5,10 +5,9 @@ import { eventId, identityId, timestamp } from "../../protocol/primitives.ts";
 import type { Kind, KindOperation } from "../../requests/kind.ts";
 import { kinds } from "../../requests/registry.ts";
 import type { App } from "../app-env.ts";
-import { askFields, askTimes, isCallbackAllowed, purposeField } from "../ask-fields.ts";
+import { type AskBody, askBody, askTimes, isCallbackAllowed, operationInput } from "../ask-fields.ts";
 import { ApiError, invalidField, unwrap } from "../errors.ts";
 import { readRequest } from "../long-poll.ts";
-import { validationError } from "../middleware/errors.ts";
 import { idempotencyOf } from "../middleware/idempotency.ts";
 import { userConnectionOf } from "../objects.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
@@ -27,37 +26,6 @@ const accepted = z.object({
     .optional()
     .describe("Show it to the person who is to answer, where they act; they must type it."),
 });
-
-type AskBody = z.infer<z.ZodObject<typeof askFields>> & { purpose?: string };
-
-/** The body of an ask: the fields of every ask and the operation's own, and no others. */
-export function askBody(operation: KindOperation): z.ZodType<AskBody> {
-  const common = { ...askFields, purpose: purposeField(operation.purposeRequired) };
-  // An operation may bring its own purpose or a field of the same name as an alias; its schema then wins.
-  const body =
-    operation.input instanceof z.ZodObject
-      ? z.strictObject({ ...common, ...operation.input.shape })
-      : z.looseObject(common).and(operation.input as z.ZodType<Record<string, unknown>>);
-  return body as unknown as z.ZodType<AskBody>;
-}
-
-/** The operation's own fields, as its schema returns them. */
-function operationInput(operation: KindOperation, body: AskBody): unknown {
-  const own =
-    operation.input instanceof z.ZodObject
-      ? Object.fromEntries(
-          Object.entries(body).filter(([name]) =>
-            Object.hasOwn((operation.input as z.ZodObject).shape, name),
-          ),
-        )
-      : Object.fromEntries(
-          Object.entries(body).filter(([name]) => name !== "purpose" && !Object.hasOwn(askFields, name)),
-        );
-  // Again, because checks over several fields do not survive merging the fields into one body.
-  const parsed = operation.input.safeParse(own);
-  if (!parsed.success) throw validationError(parsed.error.issues);
-  return parsed.data;
-}
 
 function askRoute(app: App, kind: Kind, operation: KindOperation): void {
   app.openapi(
