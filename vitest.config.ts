@@ -35,7 +35,12 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["test/workerd/**/*.test.{ts,tsx}"],
-          globalSetup: ["./test/global-setup.ts", "./test/wycheproof-setup.ts"],
+          globalSetup: [
+            "./test/global-setup.ts",
+            "./test/wycheproof-setup.ts",
+            "./test/merkle-setup.ts",
+            "./test/witness-setup.ts",
+          ],
           testTimeout: WORKERD_TEST_TIMEOUT_MS,
           // All files share one pair of clusters, and on it one durable consumer: two bridges at once
           // would take each other's messages.

@@ -2,6 +2,8 @@
 // that names it and says what it must be; no value is ever repeated in the message.
 
 import { z } from "zod";
+import { logOrigin } from "./audit/checkpoint.ts";
+import { parseWitnesses, type WitnessAddress } from "./audit/witness.ts";
 import { type AgreementKey, importAgreementKey } from "./crypto/agreement.ts";
 import { importSigningKey, type SigningKey } from "./crypto/signing.ts";
 import { type Wrapper, wrapperFor } from "./crypto/wrap.ts";
@@ -31,6 +33,20 @@ const settings = z.object({
   SERVICESPACE_USERS_ACCOUNT: z.string().regex(/^A[A-Z2-7]{55}$/, "must be a NATS account public key (A…)"),
   MESSAGESPACE_URL: socketUrl,
   BRIDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_BRIDGE_SHARDS),
+  WITNESSES: z
+    .string()
+    .default("")
+    .transform((text, context) => {
+      const witnesses = parseWitnesses(text);
+      if (typeof witnesses !== "string") return witnesses;
+      context.addIssue({ code: "custom", message: witnesses });
+      return z.NEVER;
+    }),
+  AUDIT_LOG_ORIGIN: z
+    .string()
+    .max(253)
+    .regex(/^[\u0021-\u002a\u002c-\u007e]+$/, "must have no spaces and no plus, as vault.example.com/log")
+    .optional(),
   SERVICE_SIGNING_KEY: secretKey,
   SERVICE_ENCRYPTION_KEY: secretKey,
   AUDIT_LOG_KEY: secretKey,
@@ -56,6 +72,8 @@ export interface Config
     | "VAULT_KEK"
     | "VAULT_KEK_PREVIOUS"
     | "SERVICESPACE_USERS_SIGNING_SEED"
+    | "WITNESSES"
+    | "AUDIT_LOG_ORIGIN"
   > {
   serviceId: string;
   /** The identity key: signs the labelled forms of PROTOCOL, nothing else. */
@@ -64,6 +82,10 @@ export interface Config
   encryptionKey: AgreementKey;
   /** Signs the audit log's checkpoints, nothing else. */
   logKey: SigningKey;
+  /** The audit log's name: first line of its checkpoints, name of its key. */
+  logOrigin: string;
+  /** Who is asked to cosign the audit log's checkpoints. */
+  witnesses: WitnessAddress[];
   /** Signs the NATS credentials of users, nothing else. */
   usersAccountKey: SigningKey;
   /** Wraps what is stored about one owner. */
@@ -99,6 +121,8 @@ async function parse(env: Env): Promise<Config> {
     VAULT_KEK,
     VAULT_KEK_PREVIOUS,
     SERVICESPACE_USERS_SIGNING_SEED,
+    WITNESSES,
+    AUDIT_LOG_ORIGIN,
     ...publicSettings
   } = parsed.data;
   const [signingKey, encryptionKey, logKey, usersAccountKey] = await Promise.all([
@@ -118,6 +142,8 @@ async function parse(env: Env): Promise<Config> {
     signingKey,
     encryptionKey,
     logKey,
+    logOrigin: AUDIT_LOG_ORIGIN ?? logOrigin(publicSettings.PUBLIC_URL),
+    witnesses: WITNESSES,
     usersAccountKey,
     wrapperFor: (owner) => wrapperFor(keks, owner),
   };

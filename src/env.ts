@@ -1,6 +1,8 @@
 // The Worker's bindings, settings and secrets as the runtime hands them over; config.ts checks what they say.
 
+import type { AuditLog } from "../durable-objects/audit-log/audit-log.ts";
 import type { Directory } from "../durable-objects/directory/directory.ts";
+import type { Journal } from "../durable-objects/journal/journal.ts";
 import type { NatsBridge } from "../durable-objects/nats-bridge/nats-bridge.ts";
 import type { UserConnection } from "../durable-objects/user-connection/user-connection.ts";
 
@@ -8,6 +10,10 @@ export interface Env {
   USER_CONNECTION: DurableObjectNamespace<UserConnection>;
   NATS_BRIDGE: DurableObjectNamespace<NatsBridge>;
   DIRECTORY: DurableObjectNamespace<Directory>;
+  JOURNAL: DurableObjectNamespace<Journal>;
+  AUDIT_LOG: DurableObjectNamespace<AuditLog>;
+  /** The published log: checkpoint and tiles. */
+  AUDIT_R2: R2Bucket;
   PUBLIC_RATE_LIMIT: RateLimit;
 
   ENVIRONMENT: string;
@@ -20,10 +26,17 @@ export interface Env {
   SERVICESPACE_USERS_ACCOUNT: string;
   MESSAGESPACE_URL: string;
   BRIDGE_SHARDS: string;
+  /** Default 1. May be raised, never lowered. */
+  JOURNAL_SHARDS?: string;
+  /** Witnesses of the audit log, `vkey|url` separated by commas. */
+  WITNESSES?: string;
+  /** The audit log's name, where it is not to follow from PUBLIC_URL. */
+  AUDIT_LOG_ORIGIN?: string;
 
   SERVICE_SIGNING_KEY: string;
   SERVICE_ENCRYPTION_KEY: string;
   AUDIT_LOG_KEY: string;
+  WEBHOOK_SIGNING_KEY: string;
   VAULT_KEK: string;
   /** The KEK before the current one, while values under it remain. */
   VAULT_KEK_PREVIOUS?: string;

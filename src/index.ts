@@ -1,5 +1,6 @@
 // The Worker's entry: the HTTP app, the minute's wake-up call, and the objects' classes.
 
+import { AuditLog } from "../durable-objects/audit-log/audit-log.ts";
 import { Directory } from "../durable-objects/directory/directory.ts";
 import { NatsBridge } from "../durable-objects/nats-bridge/nats-bridge.ts";
 import { UserConnection } from "../durable-objects/user-connection/user-connection.ts";
@@ -7,7 +8,7 @@ import type { Env } from "./env.ts";
 import { app } from "./http/app.ts";
 import { wakeBridges } from "./nats/shards.ts";
 
-export { Directory, NatsBridge, UserConnection };
+export { AuditLog, Directory, NatsBridge, UserConnection };
 
 export default {
   fetch: app.fetch,

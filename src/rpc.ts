@@ -285,3 +285,70 @@ export interface DirectoryForRoutes {
   /** The user of a contract. */
   userOfContract(contractId: string): Promise<string | undefined>;
 }
+
+// ---- AuditLog -------------------------------------------------------------------------------------------
+
+export interface OfferedLeaf {
+  /** 32 bytes: `leafOf` of src/audit/leaf.ts. The log learns no salt, no user and no head. */
+  leaf: Uint8Array;
+}
+
+export interface LeafPosition {
+  /** In the log, from 0; for good. */
+  index: number;
+}
+
+/** What the Journal needs of the AuditLog: it carries the heads of all chains there. */
+export interface AuditLogForJournal {
+  /**
+   * Puts leaves into the log and answers, after about a second, when they are under a published checkpoint; in the
+   * order given. `unavailable`, an exception or no answer: offer the same leaves again; each lands once.
+   */
+  offer(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
+}
+
+export interface LeafProof extends LeafPosition {
+  /** Leaves under the proof's checkpoint. */
+  size: number;
+  /** c2sp.org/tlog-proof, without an `extra` line. */
+  proof: string;
+}
+
+/**
+ * Why the log takes no more leaves. `behind`: R2 shows more than this storage holds, as after a restore of storage.
+ * `forked`: R2 shows another tree. `checkpoint_missing`, `checkpoint_went_back`, `checkpoint_unreadable`: R2 lost what
+ * was published. `origin_changed`: the settings name another log. `storage_damaged`: this storage does not agree
+ * with itself.
+ */
+export type HaltReason =
+  | "behind"
+  | "forked"
+  | "checkpoint_missing"
+  | "checkpoint_went_back"
+  | "checkpoint_unreadable"
+  | "origin_changed"
+  | "storage_damaged";
+
+export interface AuditLogState {
+  status: "open" | "halted";
+  reason?: HaltReason;
+  detail?: string;
+  /** Leaves sequenced, and those under the published checkpoint. */
+  size: number;
+  published_size: number;
+  /** Leaves that wait for the next batch. */
+  waiting: number;
+  /** The size each witness cosigned last. */
+  witnesses: { name: string; size: number }[];
+}
+
+export interface AuditLogForRoutes {
+  proof(leaf: OfferedLeaf | LeafPosition): Promise<RpcResult<LeafProof>>;
+  /** RFC 6962 §2.1.2, hashes as base64. */
+  consistency(from: number, to: number): Promise<RpcResult<string[]>>;
+  /** The checkpoint as published; undefined before the first batch. */
+  checkpoint(): Promise<string | undefined>;
+  state(): Promise<AuditLogState>;
+  /** After a halt, when what was wrong has been put right. */
+  resume(options?: { republish?: boolean }): Promise<AuditLogState>;
+}

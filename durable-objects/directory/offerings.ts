@@ -260,7 +260,7 @@ export class Offerings {
       attestations: [],
       offerings,
       handler_manifest: this.manifest(),
-      log_vkey: noteVerifierKey(new URL(config.PUBLIC_URL).host, config.logKey.publicKey),
+      log_vkey: noteVerifierKey(config.logOrigin, config.logKey.publicKey),
       log_url: `${config.PUBLIC_URL}/log`,
     };
   }

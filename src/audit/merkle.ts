@@ -189,9 +189,10 @@ export function verifyConsistency(
   proof: readonly Uint8Array[],
 ): boolean {
   if (!isSize(from.size) || !isSize(to.size) || from.size > to.size) return false;
-  if (!areHashes([from.root, to.root, ...proof])) return false;
+  if (from.size === 0 && !equalBytes(from.root, EMPTY_ROOT)) return false;
   if (from.size === to.size) return proof.length === 0 && equalBytes(from.root, to.root);
-  if (from.size === 0) return proof.length === 0 && equalBytes(from.root, EMPTY_ROOT);
+  if (!areHashes([from.root, to.root, ...proof])) return false;
+  if (from.size === 0) return proof.length === 0;
   let position = from.size - 1;
   let last = to.size - 1;
   while (isOdd(position)) {
