@@ -1,6 +1,7 @@
-// Asking and being answered (PROTOCOL §6). Each function is one step: it runs alone and ends in one commit.
+// Asking, being answered, and what happens to a request besides (PROTOCOL §6). Each function gathers one step's
+// effects in a `Change`; the caller commits it.
 
-import { decideGrant, type GrantDecision } from "../../src/contracts/grant.ts";
+import { decideGrant, type GrantDecision, type Operation } from "../../src/contracts/grant.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import { MessageTooLarge } from "../../src/crypto/seal.ts";
 import type { RequestStatus, ResponsePayload } from "../../src/protocol/asking.ts";
@@ -10,68 +11,31 @@ import { parseRoutedId } from "../../src/protocol/ids.ts";
 import { canonicalJson, utf8 } from "../../src/protocol/json.ts";
 import { COOLING_OFF_MS } from "../../src/protocol/limits.ts";
 import { kindOfResponse } from "../../src/protocol/messages.ts";
-import type { CapabilityGrant } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import type { Kind, KindOperation } from "../../src/requests/kind.ts";
-import {
-  buildPayload,
-  countAnswer,
-  newMatchCode,
-  resendPauseMs,
-  verifyAnswer,
-} from "../../src/requests/lifecycle.ts";
+import { buildPayload, countAnswer, newMatchCode, verifyAnswer } from "../../src/requests/lifecycle.ts";
+import type { MachineFacts, Step } from "../../src/requests/machine.ts";
 import { kindNamed, operationOf } from "../../src/requests/registry.ts";
-import type { ApiFault, AskInput, RequestView, RpcResult } from "../../src/rpc.ts";
-import { type Columns, type ContractRow, isRequest, type OutgoingRow, type RequestRow } from "./store.ts";
-import type { AuditDraft, Vault } from "./vault.ts";
-import { type AnswerContent, contentOf, type RequestContent, requestView } from "./views.ts";
+import type { AskInput, RequestView, RpcResult } from "../../src/rpc.ts";
+import type { AuditDraft, Change } from "./change.ts";
+import { type Failed, fault, noSuch, refusalOf } from "./faults.ts";
+import {
+  type Columns,
+  type ContractRow,
+  isRequest,
+  type OutgoingRow,
+  openFrom,
+  type RequestRow,
+} from "./store.ts";
+import type { Vault } from "./vault.ts";
+import { type AnswerContent, contentOf, type RequestContent, requestView, stateOf } from "./views.ts";
 
 /** How long an Idempotency-Key is remembered. */
 export const IDEMPOTENCY_MS = 24 * 3_600_000;
-
-const fault = (
-  code: ApiFault["code"],
-  detail: string,
-  retryAfterSeconds?: number,
-): { ok: false; error: ApiFault } => ({
-  ok: false,
-  error: { code, detail, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) },
-});
-
-/** What a refused grant tells the backend. */
-function refusal(
-  decision: Exclude<GrantDecision, { allowed: true }>,
-  capability: string,
-): { ok: false; error: ApiFault } {
-  switch (decision.reason) {
-    case "no_contract":
-      return fault(
-        "contract_required",
-        "this user has no active contract with the service; send them an invite",
-      );
-    case "not_active":
-      return fault("contract_required", "the user's contract is paused; resume it before asking");
-    case "contract_expired":
-      return fault("contract_required", "the user's contract has expired; send them an invite");
-    case "not_granted":
-      return fault("capability_denied", `the user's contract does not grant ${capability}`);
-    case "out_of_scope":
-      return fault("capability_denied", `the contract grants ${capability}, but not for what is asked`);
-    case "amount_exceeded":
-      return fault(
-        "capability_denied",
-        `the amount or currency is beyond what the contract grants for ${capability}`,
-      );
-    case "not_valid_now":
-      return fault("capability_denied", `the contract does not grant ${capability} at this time`);
-    case "over_rate":
-      return fault(
-        "rate_limited",
-        `the contract's rate for ${capability} is used up`,
-        Math.ceil(decision.retryAfterMs / 1_000),
-      );
-  }
-}
+/** A shared value that nobody read is destroyed this long after its request expired. */
+export const UNREAD_RESULT_MS = 24 * 3_600_000;
+/** A shared value is destroyed this long after it was first read. */
+export const READ_RESULT_MS = 300_000;
 
 /** A stable name for "the same ask": kind, operation, what it is about and the purpose (PROTOCOL §6). */
 const samenessOf = (kind: Kind, operation: KindOperation, ask: AskInput): string =>
@@ -93,6 +57,26 @@ type Cooling = [sameness: string, until: number][];
 const coolingOf = (row: ContractRow, now: number): Cooling =>
   (JSON.parse(row.cooling) as Cooling).filter(([, until]) => until > now);
 
+/** The one decision on everything that would reach the user, from what is stored now. */
+export function decide(
+  vault: Vault,
+  row: ContractRow | undefined,
+  wanted: Operation,
+  now: number,
+): GrantDecision {
+  return decideGrant(wanted, {
+    now,
+    contract: row && {
+      status: row.status,
+      ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
+      capabilities: vault.contractOf(row).offering_snapshot.capabilities,
+      revokedCapabilities: JSON.parse(row.revoked_capabilities) as string[],
+    },
+    usesSince: (capability, since) =>
+      vault.store.asksSince(since).filter((earlier) => earlier.capability === capability).length,
+  });
+}
+
 /** The answer an earlier POST with this Idempotency-Key got, or `conflict` when it carried something else. */
 function replay(vault: Vault, ask: AskInput, now: number): RpcResult<RequestView> | undefined {
   const { idempotency } = ask;
@@ -100,8 +84,7 @@ function replay(vault: Vault, ask: AskInput, now: number): RpcResult<RequestView
   const earlier = vault.store
     .asksSince(now - IDEMPOTENCY_MS)
     .find(({ idempotency_key }) => idempotency_key === idempotency.key);
-  if (earlier === undefined) return undefined;
-  const row = vault.store.outgoing(earlier.n);
+  const row = earlier === undefined ? undefined : vault.store.outgoing(earlier.n);
   if (!isRequest(row)) return undefined;
   if (row.idempotency_digest !== idempotency.digest)
     return fault("conflict", "this Idempotency-Key was used with another request; use a new key");
@@ -119,67 +102,46 @@ function createdView(vault: Vault, row: RequestRow): RequestView {
     answer_id: null,
     answer: null,
     result: null,
+    state: null,
   };
   const { match_code } = contentOf(vault, row);
   return { ...requestView(vault, untouched, contract), ...(match_code === undefined ? {} : { match_code }) };
 }
 
-/**
- * Records an ask. When it returns `ok` the request is durable and will reach the user or expire; the row number of
- * what is to be sent now is in `send`.
- */
+/** Records an ask. `ok` means that, once committed, the request will reach the user or expire. */
 export async function ask(
-  vault: Vault,
+  change: Change,
   input: AskInput,
-): Promise<{ answer: RpcResult<RequestView>; send?: number }> {
+  parent?: number,
+): Promise<RpcResult<RequestView> | { n: number }> {
+  const { vault, now } = change;
   const kind = kindNamed(input.kind);
   const operation = kind && operationOf(kind, input.operation);
   if (kind === undefined || operation === undefined)
-    return { answer: fault("invalid_request", "there is no such kind of request") };
+    return fault("invalid_request", "there is no such kind of request");
   // An unknown user is answered without writing anything: a typo must not make an object.
   if (!vault.store.exists)
-    return { answer: refusal({ allowed: false, code: "contract_required", reason: "no_contract" }, "") };
-
-  const now = vault.now();
+    return refusalOf({ allowed: false, code: "contract_required", reason: "no_contract" }, "");
   const repeated = replay(vault, input, now);
-  if (repeated !== undefined) return { answer: repeated };
+  if (repeated !== undefined) return repeated;
 
   const row = vault.store.currentContract();
   const wanted = operation.grant(input.input);
-  const refuse = async (answer: { ok: false; error: ApiFault }, reason: string) => {
-    await vault.commit(
-      [
-        {
-          ...(row === undefined ? {} : { contractId: row.contract_id }),
-          operation: `${kind.name}.request`,
-          capability: wanted.capability,
-          status: "denied",
-          request: { key_id: input.keyId },
-          response: { code: answer.error.code, reason },
-        },
-      ],
-      () => {},
-    );
-    return { answer };
+  const refuse = (answer: Failed, reason: string): Failed => {
+    change.audit({
+      ...(row === undefined ? {} : { contractId: row.contract_id }),
+      operation: `${kind.name}.request`,
+      capability: wanted.capability,
+      status: "denied",
+      request: { key_id: input.keyId },
+      response: { code: answer.error.code, reason },
+    });
+    return answer;
   };
 
-  const contract = row && vault.contractOf(row);
-  const decision = decideGrant(wanted, {
-    now,
-    contract:
-      row === undefined || contract === undefined
-        ? undefined
-        : {
-            status: row.status,
-            ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
-            capabilities: contract.offering_snapshot.capabilities satisfies CapabilityGrant[],
-            revokedCapabilities: JSON.parse(row.revoked_capabilities) as string[],
-          },
-    usesSince: (capability, since) =>
-      vault.store.asksSince(since).filter((earlier) => earlier.capability === capability).length,
-  });
-  if (!decision.allowed) return refuse(refusal(decision, wanted.capability), decision.reason);
-  if (row === undefined || contract === undefined) throw new Error("a grant without a contract");
+  const decision = decide(vault, row, wanted, now);
+  if (!decision.allowed) return refuse(refusalOf(decision, wanted.capability), decision.reason);
+  if (row === undefined) throw new Error("a grant without a contract");
 
   const sameness = samenessOf(kind, operation, input);
   const cooling = coolingOf(row, now).find(([denied]) => denied === sameness);
@@ -194,7 +156,7 @@ export async function ask(
     );
   if (kind.maxOpen !== undefined) {
     const open = vault.store
-      .openRows(row.open_from)
+      .openRows(openFrom([row]))
       .filter((other) => other.kind === kind.name && other.status === "pending");
     if (open.length >= kind.maxOpen) {
       const soonest = Math.min(...open.map((other) => other.grace_until!));
@@ -209,24 +171,16 @@ export async function ask(
     }
   }
 
-  const n = vault.store.lastOutgoing() + 1;
-  const seq = vault.store.lastSeq(row.contract_id) + 1;
   const expiresAt = now + input.expiresInSeconds * 1_000;
   const graceUntil = expiresAt + input.offlineGraceSeconds * 1_000;
   const matchCode = operation.matchCode?.(input.input) === true ? newMatchCode() : undefined;
-  let content: RequestContent | undefined;
-  let sealed: Awaited<ReturnType<Vault["seal"]>>;
+  const { wrapper } = vault;
+  let content!: RequestContent;
   try {
-    sealed = await vault.seal(
-      n,
-      {
-        eventType: `${kind.name}.request`,
-        seq,
-        expiresAt: graceUntil,
-        contractId: row.contract_id,
-      },
-      row.user_connection_key,
-      (requestId) => {
+    const { n, eventId } = await change.say(row, {
+      eventType: requestEventType(kind),
+      expiresAt: graceUntil,
+      payload: (requestId: string) => {
         const payload = buildPayload(
           kind,
           operation,
@@ -249,36 +203,7 @@ export async function ask(
         };
         return payload;
       },
-    );
-  } catch (error) {
-    if (error instanceof MessageTooLarge)
-      return refuse(fault("payload_too_large", error.message), "too_large");
-    throw error;
-  }
-
-  const nextSendAt = now + resendPauseMs(1);
-  await vault.commit(
-    [
-      {
-        contractId: row.contract_id,
-        operation: `${kind.name}.request`,
-        capability: wanted.capability,
-        status: "success",
-        request: { key_id: input.keyId, request_id: sealed.eventId },
-        response: { expires_at: toTimestamp(expiresAt) },
-      },
-    ],
-    () =>
-      vault.store.insertOutgoing({
-        n,
-        event_id: sealed.eventId,
-        event_type: `${kind.name}.request`,
-        contract_id: row.contract_id,
-        seq,
-        created_at: now,
-        sealed: sealed.bytes,
-        sealed_until: graceUntil,
-        next_send_at: nextSendAt,
+      columns: (n, requestId) => ({
         kind: kind.name,
         operation: operation.name,
         capability: wanted.capability,
@@ -286,31 +211,169 @@ export async function ask(
         expires_at: expiresAt,
         grace_until: graceUntil,
         sameness,
-        content: vault.wrapper.wrap(content, `outgoing/content/${n}`),
+        content: wrapper.wrap(content, `outgoing/content/${n}`),
         idempotency_key: input.idempotency?.key ?? null,
         idempotency_digest: input.idempotency?.digest ?? null,
         changed_at: now,
+        parent: parent ?? null,
+        ...stepColumns(
+          change,
+          n,
+          kind.machine?.initial({
+            now,
+            requestId,
+            operation: operation.name,
+            status: "pending",
+            input: input.input,
+            expiresAt,
+          }),
+        ),
       }),
-    Math.min(nextSendAt, graceUntil),
-  );
-  return { answer: { ok: true, value: createdView(vault, vault.store.outgoing(n) as RequestRow) }, send: n };
+    });
+    change.due(graceUntil);
+    change.audit({
+      contractId: row.contract_id,
+      operation: `${kind.name}.request`,
+      capability: wanted.capability,
+      status: "success",
+      request: { key_id: input.keyId, request_id: eventId },
+      response: { expires_at: toTimestamp(expiresAt) },
+    });
+    return { n };
+  } catch (error) {
+    if (error instanceof MessageTooLarge)
+      return refuse(fault("payload_too_large", error.message), "too_large");
+    throw error;
+  }
 }
+
+/** The request a committed `ask` made, as its POST answers. */
+export const askedView = (vault: Vault, n: number): RequestView =>
+  createdView(vault, vault.store.outgoing(n) as RequestRow);
+
+const requestEventType = (kind: Kind): string => kind.eventType ?? `${kind.name}.request`;
+
+// ---- Machines -------------------------------------------------------------------------------------------
+
+const factsOf = (
+  vault: Vault,
+  row: RequestRow,
+  now: number,
+  status: RequestStatus = row.status,
+): MachineFacts => ({
+  now,
+  requestId: row.event_id,
+  operation: row.operation,
+  status,
+  input: contentOf(vault, row).input,
+  expiresAt: row.expires_at,
+});
+
+/** The columns a step leaves on its request's row. */
+function stepColumns(change: Change, n: number, step: Step<unknown> | undefined): Columns<OutgoingRow> {
+  if (step === undefined) return {};
+  change.due(step.dueAt);
+  return {
+    state: change.vault.wrapper.wrap(step.state, `outgoing/state/${n}`),
+    due_at: step.dueAt ?? null,
+  };
+}
+
+/** Takes a step's effects into the change: state, messages, events, asks that follow. */
+async function takeStep(
+  change: Change,
+  row: RequestRow,
+  step: Step<unknown> | undefined,
+  columns: Columns<OutgoingRow> = {},
+): Promise<void> {
+  const { vault } = change;
+  const all = { ...columns, ...stepColumns(change, row.n, step) };
+  if (Object.keys(all).length > 0) change.write(() => vault.store.updateOutgoing(row.n, all));
+  if (step === undefined) return;
+  const contract = vault.store.contract(row.contract_id)!;
+  const { callback_url } = contentOf(vault, row);
+  for (const { type, data } of step.tell ?? [])
+    change.tell(type, row.contract_id, { request_id: row.event_id, ...data }, callback_url);
+  for (const said of step.say ?? [])
+    await change.say(contract, {
+      eventType: said.eventType,
+      ref: row.event_id,
+      payload: said.payload,
+      expiresAt: change.now + said.lifetimeSeconds * 1_000,
+    });
+  for (const followed of step.ask ?? []) {
+    const asked = await ask(change, { ...followed, userId: vault.userId, keyId: `request:${row.n}` }, row.n);
+    if (!("ok" in asked) || asked.ok) continue;
+    const machine = kindNamed(row.kind)!.machine!;
+    const status: RequestStatus = "cancelled";
+    const refused = machine.followed?.(
+      step.state,
+      { requestId: "", status, refusal: asked.error.code },
+      factsOf(vault, row, change.now),
+    );
+    await takeStep(change, row, refused);
+  }
+}
+
+/** Tells the machine of the request that asked this one how it ended. */
+async function tellParent(change: Change, row: RequestRow, status: RequestStatus): Promise<void> {
+  if (row.parent === null) return;
+  const parent = change.vault.store.outgoing(row.parent);
+  if (!isRequest(parent)) return;
+  const machine = kindNamed(parent.kind)?.machine;
+  const state = stateOf(change.vault, parent);
+  await takeStep(
+    change,
+    parent,
+    machine?.followed?.(
+      state,
+      { requestId: row.event_id, status },
+      factsOf(change.vault, parent, change.now),
+    ),
+  );
+  change.changed.push(parent.event_id);
+}
+
+// ---- Answers --------------------------------------------------------------------------------------------
 
 /** What became of an inbound message, for its receipt. */
 export interface Outcome {
   outcome: "stored" | "refused";
   reason?: string;
   requestStatus?: RequestStatus;
-  /** What to write with the message, and the audit entry that says so. */
-  audit: AuditDraft;
-  write?: (hash: string) => void;
   /** Contract columns that change with it. */
   contract?: Columns<ContractRow>;
   /** The answer's id is on the request's row: no row of its own is needed to remember it. */
   remembered?: boolean;
 }
 
-/** The request an answer names, if it is one of this contract's. */
+/** Records that an authentic message was refused; the receipt says why. */
+export function refuseMessage(
+  change: Change,
+  header: EnvelopeHeader,
+  row: ContractRow,
+  reason: string,
+  request?: RequestRow,
+): Outcome {
+  change.audit({
+    contractId: row.contract_id,
+    operation: header.event_type,
+    ...(request === undefined ? {} : { capability: request.capability }),
+    status: "error",
+    request: {
+      event_id: header.event_id,
+      ...(request === undefined ? {} : { request_id: request.event_id }),
+    },
+    response: { reason },
+  });
+  return {
+    outcome: "refused",
+    reason,
+    ...(request === undefined ? {} : { requestStatus: request.status }),
+  };
+}
+
+/** The request a message names, if it is one of this contract's. */
 export function requestOf(vault: Vault, header: EnvelopeHeader): RequestRow | undefined {
   const id = header.ref === undefined ? undefined : parseRoutedId(header.ref);
   if (id === undefined || id.userId !== vault.userId) return undefined;
@@ -321,64 +384,85 @@ export function requestOf(vault: Vault, header: EnvelopeHeader): RequestRow | un
 }
 
 /** How an authentic answer counts. The first valid one wins; a bad one is recorded and leaves the request open. */
-export async function judgeAnswer(
-  vault: Vault,
+export async function takeAnswer(
+  change: Change,
   contractRow: ContractRow,
   header: EnvelopeHeader,
   answer: ResponsePayload,
 ): Promise<Outcome> {
-  const kindName = kindOfResponse(header.event_type)!;
-  const now = vault.now();
-  const audit = (
-    status: AuditDraft["status"],
-    response: AuditDraft["response"],
-    row?: RequestRow,
-  ): AuditDraft => ({
-    contractId: contractRow.contract_id,
-    operation: `${kindName}.response`,
-    ...(row === undefined ? {} : { capability: row.capability }),
-    status,
-    request: { event_id: header.event_id, ...(row === undefined ? {} : { request_id: row.event_id }) },
-    response,
-  });
-  const refused = (reason: string, row?: RequestRow): Outcome => ({
-    outcome: "refused",
-    reason,
-    ...(row === undefined ? {} : { requestStatus: row.status }),
-    audit: audit("error", { reason }, row),
-  });
-
+  const { vault, now } = change;
   const row = requestOf(vault, header);
-  if (row === undefined || row.kind !== kindName) return refused("unknown_request");
-  if (row.status !== "pending") return refused("already_ended", row);
+  const refuse = (reason: string) => refuseMessage(change, header, contractRow, reason, row);
+  if (row === undefined || row.kind !== kindOfResponse(header.event_type)) return refuse("unknown_request");
+  if (row.status !== "pending") return refuse("already_ended");
   const counted = countAnswer(answer.decision, {
     expiresAt: row.expires_at,
     graceUntil: row.grace_until,
     now,
   });
-  if (counted === "late") return refused("too_late", row);
+  if (counted === "late") return refuse("too_late");
 
+  const kind = kindNamed(row.kind)!;
+  const operation = operationOf(kind, row.operation)!;
   const content = contentOf(vault, row);
-  const contract = vault.contractOf(contractRow);
   const verified = await verifyAnswer(answer, {
     payload: content.payload,
-    operation: operationOf(kindNamed(row.kind)!, row.operation)!,
+    operation,
     userId: vault.userId,
     serviceId: vault.config.serviceId,
     contractId: row.contract_id,
-    userSigningKey: contract.user_signing_key,
+    userSigningKey: vault.contractOf(contractRow).user_signing_key,
   });
-  if (!verified.ok) return refused(verified.error, row);
+  if (!verified.ok) return refuse(verified.error);
 
-  let status: RequestStatus = counted;
+  let status: "approved" | "offline_approved" | "denied" = counted;
   let reason = answer.reason;
-  if (counted !== "denied" && content.match_code !== undefined && answer.match_code !== content.match_code) {
+  if (status !== "denied" && content.match_code !== undefined && answer.match_code !== content.match_code) {
     status = "denied";
     reason = "match_code_wrong";
   }
   if (answer.report === true) reason = "reported";
+  const ourReason: Record<string, string> =
+    reason === "match_code_wrong" || reason === "reported" ? { reason } : {};
   const stored: AnswerContent = { approval: answer.approval, ...(reason === undefined ? {} : { reason }) };
-  const keepResult = status !== "denied" && answer.result !== undefined;
+  const keepsResult = status !== "denied" && answer.result !== undefined;
+  const resultUntil =
+    keepsResult && operation.sharesValue === true ? row.expires_at + UNREAD_RESULT_MS : null;
+  change.due(resultUntil);
+  change.audit({
+    contractId: row.contract_id,
+    operation: `${row.kind}.response`,
+    capability: row.capability,
+    status: status === "denied" ? "denied" : "success",
+    request: { event_id: header.event_id, request_id: row.event_id },
+    response: { status, ...ourReason },
+  });
+  change.write((hash) =>
+    vault.store.updateOutgoing(row.n, {
+      status,
+      changed_at: now,
+      // An answer shows that the ask arrived, receipt or not.
+      delivered_at: row.delivered_at ?? now,
+      sealed: null,
+      next_send_at: null,
+      answer_id: header.event_id,
+      answer_hash: hash,
+      answer: vault.wrapper.wrap(stored, `outgoing/answer/${row.n}`),
+      result: keepsResult ? vault.wrapper.wrap(answer.result, `outgoing/result/${row.n}`) : null,
+      result_until: resultUntil,
+    }),
+  );
+  const data = { request_id: row.event_id, kind: row.kind, status, ...ourReason };
+  change.tell(`${row.kind}.response`, row.contract_id, data, content.callback_url);
+  if (answer.report === true) change.tell("request.reported", row.contract_id, data, content.callback_url);
+  const step = kind.machine?.answered(
+    stateOf(vault, row),
+    { status, ...(keepsResult ? { result: answer.result } : {}) },
+    factsOf(vault, row, now, status),
+  );
+  await takeStep(change, row, step);
+  await tellParent(change, row, status);
+  change.changed.push(row.event_id);
   const cooling: Cooling | undefined =
     status === "denied" && row.sameness !== null
       ? [...coolingOf(contractRow, now), [row.sameness, now + COOLING_OFF_MS]]
@@ -387,105 +471,172 @@ export async function judgeAnswer(
     outcome: "stored",
     requestStatus: status,
     remembered: true,
-    audit: audit(
-      status === "denied" ? "denied" : "success",
-      { status, ...(reason === "match_code_wrong" || reason === "reported" ? { reason } : {}) },
-      row,
-    ),
-    write: (hash) =>
-      vault.store.updateOutgoing(row.n, {
-        status,
-        changed_at: now,
-        // An answer shows that the ask arrived, receipt or not.
-        delivered_at: row.delivered_at ?? now,
-        sealed: null,
-        next_send_at: null,
-        answer_id: header.event_id,
-        answer_hash: hash,
-        answer: vault.wrapper.wrap(stored, `outgoing/answer/${row.n}`),
-        result: keepResult ? vault.wrapper.wrap(answer.result, `outgoing/result/${row.n}`) : null,
-      }),
     ...(cooling === undefined ? {} : { contract: { cooling: JSON.stringify(cooling) } }),
   };
 }
 
-/** Ends a pending request from this side; the row's write and the entry that records it. */
-export function endRequest(
-  vault: Vault,
+/** Something the user's vault sends under a request, other than the answer: a signal, a line of chat. */
+export async function takeHeard(
+  change: Change,
+  contractRow: ContractRow,
+  header: EnvelopeHeader,
+  payload: unknown,
+): Promise<Outcome> {
+  const { vault, now } = change;
+  const row = requestOf(vault, header);
+  const machine = row === undefined ? undefined : kindNamed(row.kind)?.machine;
+  const heard = machine?.hears?.[header.event_type];
+  if (row === undefined || heard === undefined)
+    return refuseMessage(change, header, contractRow, "unknown_request", row);
+  const parsed = heard.payload.safeParse(payload);
+  if (!parsed.success) return refuseMessage(change, header, contractRow, "malformed", row);
+  const stepped = heard.run(stateOf(vault, row), parsed.data as never, factsOf(vault, row, now));
+  if (!stepped.ok) return refuseMessage(change, header, contractRow, stepped.error.reason, row);
+  change.audit({
+    contractId: row.contract_id,
+    operation: header.event_type,
+    capability: row.capability,
+    status: "success",
+    request: { event_id: header.event_id, request_id: row.event_id },
+    response: stepped.value.summary ?? {},
+  });
+  await takeStep(change, row, stepped.value);
+  change.changed.push(row.event_id);
+  return { outcome: "stored", requestStatus: row.status };
+}
+
+// ---- Ends and actions -----------------------------------------------------------------------------------
+
+/** Ends a pending request from this side. */
+export async function endRequest(
+  change: Change,
   row: RequestRow,
   status: "expired" | "cancelled",
-  now: number,
   request: AuditDraft["request"] = {},
-): { audit: AuditDraft; write: () => void } {
-  return {
-    audit: {
-      contractId: row.contract_id,
-      operation: status === "expired" ? "request.expire" : "request.cancel",
-      capability: row.capability,
-      status: "success",
-      request: { request_id: row.event_id, ...request },
-      response: { status },
-    },
-    write: () =>
-      vault.store.updateOutgoing(row.n, { status, changed_at: now, sealed: null, next_send_at: null }),
-  };
+): Promise<void> {
+  const { vault, now } = change;
+  change.audit({
+    contractId: row.contract_id,
+    operation: status === "expired" ? "request.expire" : "request.cancel",
+    capability: row.capability,
+    status: "success",
+    request: { request_id: row.event_id, ...request },
+    response: { status },
+  });
+  change.tell(
+    `request.${status}`,
+    row.contract_id,
+    { request_id: row.event_id, kind: row.kind, status },
+    contentOf(vault, row).callback_url,
+  );
+  const machine = kindNamed(row.kind)?.machine;
+  await takeStep(change, row, machine?.ended(stateOf(vault, row), status, factsOf(vault, row, now, status)), {
+    status,
+    changed_at: now,
+    sealed: null,
+    next_send_at: null,
+    due_at: null,
+  });
+  await tellParent(change, row, status);
+  change.changed.push(row.event_id);
 }
 
 /** Withdraws a request the backend no longer wants answered, and tells the user's vault so. */
 export async function cancelRequest(
-  vault: Vault,
+  change: Change,
   requestId: string,
   keyId: string,
-): Promise<{ answer: RpcResult<RequestView>; send?: number; changed?: string }> {
-  const found = findRequest(vault, requestId);
-  if (found === undefined) return { answer: fault("not_found", "there is no such request") };
+): Promise<Failed | undefined> {
+  const found = findRequest(change.vault, requestId);
+  if (found === undefined) return noSuch("request");
   const { row, contractRow } = found;
-  if (row.status === "cancelled") return { answer: viewOf(vault, found.row) };
+  if (row.status === "cancelled") return undefined;
   if (row.status !== "pending")
-    return { answer: fault("conflict", `the request has ended already: it is ${row.status}`) };
-  const now = vault.now();
-  const ending = endRequest(vault, row, "cancelled", now, { key_id: keyId });
-  const n = vault.store.lastOutgoing() + 1;
-  const seq = vault.store.lastSeq(row.contract_id) + 1;
-  const sealed = await vault.seal(
-    n,
-    {
-      eventType: "request.cancelled",
-      ref: row.event_id,
-      seq,
-      expiresAt: row.grace_until,
-      contractId: row.contract_id,
-    },
-    contractRow.user_connection_key,
-    () => ({ request_id: row.event_id }),
-  );
-  const nextSendAt = now + resendPauseMs(1);
-  await vault.commit(
-    [ending.audit],
-    () => {
-      ending.write();
-      vault.store.insertOutgoing({
-        n,
-        event_id: sealed.eventId,
-        event_type: "request.cancelled",
-        ref: row.event_id,
-        contract_id: row.contract_id,
-        seq,
-        created_at: now,
-        sealed: sealed.bytes,
-        sealed_until: row.grace_until,
-        next_send_at: nextSendAt,
-      });
-    },
-    nextSendAt,
-  );
-  return { answer: viewOf(vault, vault.store.outgoing(row.n) as RequestRow), send: n, changed: row.event_id };
+    return fault("conflict", `the request has ended already: it is ${row.status}`);
+  await endRequest(change, row, "cancelled", { key_id: keyId });
+  await change.say(contractRow, {
+    eventType: "request.cancelled",
+    ref: row.event_id,
+    payload: { request_id: row.event_id },
+    expiresAt: row.grace_until,
+  });
+  return undefined;
 }
 
-const viewOf = (vault: Vault, row: RequestRow): RpcResult<RequestView> => ({
-  ok: true,
-  value: requestView(vault, row, vault.contractOf(vault.store.contract(row.contract_id)!)),
-});
+/** Runs an action of the request's kind. */
+export async function actOnRequest(
+  change: Change,
+  call: { requestId: string; action: string; input: unknown; keyId: string },
+): Promise<Failed | undefined> {
+  const { vault, now } = change;
+  const found = findRequest(vault, call.requestId);
+  const machine = found && kindNamed(found.row.kind)?.machine;
+  const action = machine?.actions?.[call.action];
+  if (found === undefined || action === undefined) return noSuch("request");
+  const { row } = found;
+  const stepped = action.run(stateOf(vault, row), call.input as never, factsOf(vault, row, now));
+  change.audit({
+    contractId: row.contract_id,
+    operation: `${row.kind}.${call.action}`,
+    capability: row.capability,
+    status: stepped.ok ? "success" : "denied",
+    request: { request_id: row.event_id, key_id: call.keyId },
+    response: stepped.ok ? (stepped.value.summary ?? {}) : { code: stepped.error.code },
+  });
+  if (!stepped.ok) return fault(stepped.error.code, stepped.error.detail);
+  await takeStep(change, row, stepped.value);
+  change.changed.push(row.event_id);
+  return undefined;
+}
+
+/** What is due on a row with a time of its own: its machine's next look, a shared value to destroy. */
+export async function takeDue(change: Change, row: RequestRow): Promise<void> {
+  const { vault, now } = change;
+  if (row.result_until !== null) {
+    if (row.result_until <= now) {
+      change.write(() => vault.store.updateOutgoing(row.n, { result: null, result_until: null }));
+      change.audit({
+        contractId: row.contract_id,
+        operation: "result.destroy",
+        capability: row.capability,
+        status: "success",
+        request: { request_id: row.event_id },
+      });
+    } else change.due(row.result_until);
+  }
+  if (row.due_at === null) return;
+  if (row.due_at > now) {
+    change.due(row.due_at);
+    return;
+  }
+  const machine = kindNamed(row.kind)?.machine;
+  const step = machine?.due?.(stateOf(vault, row), factsOf(vault, row, now));
+  if (step !== undefined)
+    change.audit({
+      contractId: row.contract_id,
+      operation: `${row.kind}.due`,
+      capability: row.capability,
+      status: "success",
+      request: { request_id: row.event_id },
+      response: step.summary ?? {},
+    });
+  await takeStep(change, row, step, { due_at: null });
+  change.changed.push(row.event_id);
+}
+
+/** A read of a shared value: recorded, and from the first one on the value has READ_RESULT_MS left. */
+export function recordRead(change: Change, row: RequestRow, keyId: string): void {
+  const until = Math.min(row.result_until!, change.now + READ_RESULT_MS);
+  change.audit({
+    contractId: row.contract_id,
+    operation: `${row.kind}.read`,
+    capability: row.capability,
+    status: "success",
+    request: { request_id: row.event_id, key_id: keyId },
+  });
+  change.due(until);
+  change.write(() => change.vault.store.updateOutgoing(row.n, { result_until: until }));
+}
 
 /** A request by the id that was given out. */
 export function findRequest(

@@ -4,76 +4,80 @@
 import { signRevocation } from "../../src/contracts/agreement.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
-import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import { endRequest } from "./asking.ts";
+import type { AuditDraft, Change } from "./change.ts";
 import { type ContractRow, isRequest } from "./store.ts";
-import type { AuditDraft, Vault } from "./vault.ts";
 
-export interface Ending {
-  audits: AuditDraft[];
-  write: () => void;
-  /** Ids of requests that ended with it: whoever waits for them is told. */
-  cancelled: string[];
+export interface End {
+  status: "cancelled" | "expired" | "rejected";
+  by: "user" | "service";
+  reason?: string | undefined;
 }
 
 /**
- * What ending a contract writes: pending requests are cancelled, what waits to be sent is withdrawn, profile and
- * shared results are destroyed. Approvals stay: they are the user's own signed word, and prove nothing but that.
+ * Ends a contract: pending requests end with it, what waits to be sent is withdrawn, profile and shared values are
+ * destroyed. Approvals stay: they are the user's own signed word, and prove nothing but that.
  */
-export function endContract(
-  vault: Vault,
+export async function endContract(
+  change: Change,
   row: ContractRow,
-  end: {
-    status: "cancelled" | "expired" | "rejected";
-    by: "user" | "service";
-    reason?: string | undefined;
-    now: number;
-  },
+  end: End,
   audit: AuditDraft,
-): Ending {
-  const { now } = end;
-  const open = vault.store.openRows(0).filter((other) => other.contract_id === row.contract_id);
-  const pending = open.filter(isRequest).filter(({ status }) => status === "pending");
-  const endings = pending.map((request) =>
-    endRequest(vault, request, end.status === "expired" ? "expired" : "cancelled", now, { with: "contract" }),
-  );
-  return {
-    audits: [audit, ...endings.map((ending) => ending.audit)],
-    cancelled: pending.map(({ event_id }) => event_id),
-    write: () => {
-      for (const ending of endings) ending.write();
-      for (const other of open) vault.store.updateOutgoing(other.n, { sealed: null, next_send_at: null });
-      vault.store.destroyResults(row.contract_id);
-      vault.store.deleteProfile(row.contract_id);
-      vault.store.updateContract(row.contract_id, {
+): Promise<void> {
+  const { vault, now } = change;
+  const { store } = vault;
+  const open = store.openRows(0).filter((other) => other.contract_id === row.contract_id);
+  const timed = store.timedRows().filter((other) => other.contract_id === row.contract_id);
+  change.audit(audit);
+  for (const request of open.filter(isRequest))
+    if (request.status === "pending")
+      await endRequest(change, request, end.status === "expired" ? "expired" : "cancelled", {
+        with: "contract",
+      });
+  if (end.status !== "rejected")
+    change.tell(end.status === "expired" ? "contract.expired" : "contract.cancelled", row.contract_id, {
+      contract_id: row.contract_id,
+      by: end.by,
+      status: end.status,
+    });
+  change
+    .write(() => {
+      for (const other of open) store.updateOutgoing(other.n, { sealed: null, next_send_at: null });
+      for (const other of timed) store.updateOutgoing(other.n, { due_at: null });
+      store.destroyResults(row.contract_id);
+      store.deleteProfile(row.contract_id);
+    })
+    .updateContract(
+      row,
+      {
         status: end.status,
         ended_at: now,
         ended_by: end.by,
         ended_reason: end.reason ?? null,
         cooling: "[]",
-        index_version: row.index_version + 1,
-      });
-    },
-  };
+      },
+      { listed: true },
+    )
+    .due(now + REVOCATION_NOTICE_MS);
 }
 
 /** Ends a contract for the service: the notice is sent until it is receipted, at the latest for 7 days. */
 export async function cancelByService(
-  vault: Vault,
+  change: Change,
   row: ContractRow,
   reason: string | undefined,
-  keyId: string,
-): Promise<{ ending: Ending; n: number; due: number }> {
-  const now = vault.now();
-  const ending = endContract(
-    vault,
+  request: AuditDraft["request"],
+): Promise<void> {
+  const { vault, now } = change;
+  await endContract(
+    change,
     row,
-    { status: "cancelled", by: "service", reason, now },
+    { status: "cancelled", by: "service", reason },
     {
       contractId: row.contract_id,
       operation: "contract.cancel",
       status: "success",
-      request: { key_id: keyId, by: "service" },
+      request: { by: "service", ...request },
       response: { status: "cancelled" },
     },
   );
@@ -83,35 +87,9 @@ export async function cancelByService(
     at: toTimestamp(now),
     ...(reason === undefined ? {} : { reason }),
   });
-  const n = vault.store.lastOutgoing() + 1;
-  const seq = vault.store.lastSeq(row.contract_id) + 1;
-  const sealedUntil = now + REVOCATION_NOTICE_MS;
-  const sealed = await vault.seal(
-    n,
-    { eventType: "contract.cancelled", seq, expiresAt: sealedUntil, contractId: row.contract_id },
-    row.user_connection_key,
-    () => notice,
-  );
-  const due = now + resendPauseMs(1);
-  return {
-    n,
-    due,
-    ending: {
-      ...ending,
-      write: () => {
-        ending.write();
-        vault.store.insertOutgoing({
-          n,
-          event_id: sealed.eventId,
-          event_type: "contract.cancelled",
-          contract_id: row.contract_id,
-          seq,
-          created_at: now,
-          sealed: sealed.bytes,
-          sealed_until: sealedUntil,
-          next_send_at: due,
-        });
-      },
-    },
-  };
+  await change.say(row, {
+    eventType: "contract.cancelled",
+    payload: notice,
+    expiresAt: now + REVOCATION_NOTICE_MS,
+  });
 }

@@ -1,36 +1,28 @@
 // Messages from the user (PROTOCOL §4): believed by `accept`, judged here, committed with the receipt they get.
 
 import { verifyRevocation } from "../../src/contracts/agreement.ts";
+import { missingData } from "../../src/contracts/negotiation.ts";
 import { type Acceptance, accept, type Recipient } from "../../src/crypto/accept.ts";
 import { identityOf } from "../../src/crypto/hash.ts";
 import { isSoundSigningKey } from "../../src/crypto/keys.ts";
 import type { ResponsePayload } from "../../src/protocol/asking.ts";
-import type { Contract, ContractSubmit, Profile, Revocation } from "../../src/protocol/contract.ts";
-import { isEnded } from "../../src/protocol/contract.ts";
+import { type ContractSubmit, isEnded, type Profile, type Revocation } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import type { EnvelopeHeader } from "../../src/protocol/envelope.ts";
 import { parseRoutedId } from "../../src/protocol/ids.ts";
 import { kindOfResponse, type Receipt, userPayloadSchema } from "../../src/protocol/messages.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject } from "../../src/protocol/subjects.ts";
+import { heardPayload, isHeard } from "../../src/requests/registry.ts";
 import type { InboundMessage, InboundOutcome, OutboundMessage } from "../../src/rpc.ts";
-import { judgeAnswer, type Outcome, requestOf } from "./asking.ts";
+import { type Outcome, refuseMessage, requestOf, takeAnswer, takeHeard } from "./asking.ts";
+import type { AuditDraft, Change } from "./change.ts";
 import { endContract } from "./ending.ts";
 import { hasArrived, missingNumbers, type Received, take } from "./sequence.ts";
-import { judgeSubmission } from "./setup.ts";
+import { takeSubmission } from "./setup.ts";
 import type { ContractRow } from "./store.ts";
-import type { AuditDraft, Vault } from "./vault.ts";
+import type { Vault } from "./vault.ts";
 import { SHOWN_MISSING } from "./views.ts";
-
-/** What the object does after the commit: nothing here may be lost for good if it is skipped. */
-export interface Aftermath {
-  /** Outgoing rows to send now. */
-  send: number[];
-  /** Requests whose state changed. */
-  changed: string[];
-  /** Contracts whose index row is to be written. */
-  index: boolean;
-}
 
 type StoredReceipt = Pick<Receipt, "outcome" | "reason" | "request_status" | "event_hash">;
 
@@ -66,7 +58,7 @@ function recipientOf(vault: Vault): Recipient {
           ? config.encryptionKey
           : undefined
         : vault.connectionKey(header.key_id, header.contract_id!),
-    schemaOf: userPayloadSchema,
+    schemaOf: (eventType) => heardPayload(eventType) ?? userPayloadSchema(eventType),
   };
 }
 
@@ -120,11 +112,8 @@ const addressOf = (vault: Vault, row: ContractRow) => ({
 });
 
 /** Takes in one message: one commit, or none when it is not to be believed. */
-export async function receive(
-  vault: Vault,
-  message: InboundMessage,
-  aftermath: Aftermath,
-): Promise<InboundOutcome> {
+export async function receive(change: Change, message: InboundMessage): Promise<InboundOutcome> {
+  const { vault } = change;
   const acceptance = await accept(message.bytes, message.subject, recipientOf(vault));
   if (acceptance.outcome === "rejected") {
     const { reason, eventId } = acceptance;
@@ -135,8 +124,8 @@ export async function receive(
     };
   }
   const header = acceptance.outcome === "verified" ? acceptance.message.header : acceptance.header;
-  if (header.event_type === "receipt") return takeReceipt(vault, acceptance, header, aftermath);
-  if (header.event_type === "contract.submit") return takeSubmission(vault, acceptance, header, aftermath);
+  if (header.event_type === "receipt") return receiveReceipt(change, acceptance, header);
+  if (header.event_type === "contract.submit") return receiveSubmission(change, acceptance, header);
 
   const row = vault.store.contract(header.contract_id!)!;
   if (acceptance.outcome === "seen") {
@@ -145,131 +134,104 @@ export async function receive(
   }
   const outcome =
     acceptance.outcome === "malformed"
-      ? refused(header, row, "malformed")
-      : await judge(vault, row, header, acceptance.message.payload, aftermath);
-  return commitOutcome(vault, row, header, outcome);
+      ? refuseMessage(change, header, row, "malformed")
+      : await judge(change, row, header, acceptance.message.payload);
+  return commitOutcome(change, row, header, outcome);
 }
 
-const refused = (header: EnvelopeHeader, row: ContractRow, reason: string): Outcome => ({
-  outcome: "refused",
-  reason,
-  audit: {
-    contractId: row.contract_id,
-    operation: header.event_type,
-    status: "error",
-    request: { event_id: header.event_id },
-    response: { reason },
+/** Handles one event type from the user, under a contract that has not ended. */
+type Handler = (change: Change, row: ContractRow, header: EnvelopeHeader, payload: never) => Promise<Outcome>;
+
+/** What a user may send beside answers and what kinds of requests hear. */
+const HANDLERS: Readonly<Record<string, Handler>> = {
+  "contract.revoke": async (change, row, header, payload: Revocation) =>
+    (await takeRevocation(change, row, payload, { event_id: header.event_id }))
+      ? { outcome: "stored" }
+      : refuseMessage(change, header, row, "signature_invalid"),
+  "profile.update": async (change, row, header, payload: { profile: Profile }) => {
+    const { vault } = change;
+    const missing = missingData(vault.contractOf(row).offering_snapshot, payload.profile);
+    if (missing.length > 0) return refuseMessage(change, header, row, "required_data_missing");
+    change
+      .audit({
+        contractId: row.contract_id,
+        operation: "profile.update",
+        status: "success",
+        request: { event_id: header.event_id },
+        response: { fields: Object.keys(payload.profile).length },
+      })
+      .tell("profile.updated", row.contract_id, { contract_id: row.contract_id })
+      .write(() =>
+        vault.store.putProfile(
+          row.contract_id,
+          vault.wrapper.wrap(payload.profile, `profiles/data/${row.contract_id}`),
+          change.now,
+        ),
+      );
+    return { outcome: "stored" };
   },
-});
+};
 
 /** The last step of acceptance: whether the state allows it, and what it does. */
 async function judge(
-  vault: Vault,
+  change: Change,
   row: ContractRow,
   header: EnvelopeHeader,
   payload: unknown,
-  aftermath: Aftermath,
-): Promise<Outcome & { more?: AuditDraft[] }> {
-  if (isEnded(row.status)) return refused(header, row, "contract_ended");
-  if (kindOfResponse(header.event_type) !== undefined) {
-    const outcome = await judgeAnswer(vault, row, header, payload as ResponsePayload);
-    if (outcome.outcome === "stored") aftermath.changed.push(header.ref!);
-    return outcome;
-  }
-  switch (header.event_type) {
-    case "contract.revoke": {
-      const revocation = payload as Revocation;
-      return judgeRevocation(vault, row, revocation, { event_id: header.event_id }, aftermath);
-    }
-    case "profile.update": {
-      const { profile } = payload as { profile: Profile };
-      const now = vault.now();
-      return {
-        outcome: "stored",
-        audit: {
-          contractId: row.contract_id,
-          operation: "profile.update",
-          status: "success",
-          request: { event_id: header.event_id },
-          response: { fields: Object.keys(profile).length },
-        },
-        write: () => {
-          vault.store.putProfile(
-            row.contract_id,
-            vault.wrapper.wrap(profile, `profiles/data/${row.contract_id}`),
-            now,
-          );
-        },
-      };
-    }
-    default:
-      return refused(header, row, "unsupported");
-  }
+): Promise<Outcome> {
+  if (isEnded(row.status)) return refuseMessage(change, header, row, "contract_ended");
+  const handler = Object.hasOwn(HANDLERS, header.event_type) ? HANDLERS[header.event_type] : undefined;
+  if (handler !== undefined) return handler(change, row, header, payload as never);
+  if (isHeard(header.event_type)) return takeHeard(change, row, header, payload);
+  if (kindOfResponse(header.event_type) !== undefined)
+    return takeAnswer(change, row, header, payload as ResponsePayload);
+  return refuseMessage(change, header, row, "unsupported");
 }
 
-/** A revocation by the user, by whichever way it came. */
-export async function judgeRevocation(
-  vault: Vault,
+/** A revocation by the user, by whichever way it came. False, and nothing gathered, when it is not genuine. */
+export async function takeRevocation(
+  change: Change,
   row: ContractRow,
   revocation: Revocation,
   source: AuditDraft["request"],
-  aftermath: Aftermath,
-): Promise<Outcome & { more?: AuditDraft[] }> {
-  const contract: Contract = vault.contractOf(row);
+): Promise<boolean> {
+  const { vault } = change;
   const genuine =
     revocation.contract_id === row.contract_id &&
     revocation.by === "user" &&
-    (await verifyRevocation(contract.user_signing_key, revocation));
-  const audit = (status: AuditDraft["status"], response: AuditDraft["response"]): AuditDraft => ({
-    contractId: row.contract_id,
-    operation: "contract.revoke",
-    status,
-    request: { by: "user", ...source },
-    response,
-  });
-  if (!genuine)
-    return {
-      outcome: "refused",
-      reason: "signature_invalid",
-      audit: audit("error", { reason: "signature_invalid" }),
-    };
-  const ending = endContract(
-    vault,
+    (await verifyRevocation(vault.contractOf(row).user_signing_key, revocation));
+  if (!genuine) return false;
+  await endContract(
+    change,
     row,
-    { status: "cancelled", by: "user", reason: revocation.reason, now: vault.now() },
-    audit("success", { status: "cancelled" }),
-  );
-  aftermath.changed.push(...ending.cancelled);
-  aftermath.index = true;
-  const [first, ...more] = ending.audits;
-  return {
-    outcome: "stored",
-    audit: first!,
-    more,
-    write: () => {
-      ending.write();
-      // The user needs no further word from us: a repeat of the notice is answered from its id alone.
-      vault.store.destroyConnectionKeys(row.contract_id);
-      vault.forgetKeys();
+    { status: "cancelled", by: "user", reason: revocation.reason },
+    {
+      contractId: row.contract_id,
+      operation: "contract.revoke",
+      status: "success",
+      request: { by: "user", ...source },
+      response: { status: "cancelled" },
     },
-  };
+  );
+  // The user needs no further word from us: a repeat of the notice is answered from its id alone.
+  change.write(() => vault.destroyKeys(row.contract_id));
+  return true;
 }
 
 async function commitOutcome(
-  vault: Vault,
+  change: Change,
   row: ContractRow,
   header: EnvelopeHeader,
-  outcome: Outcome & { more?: AuditDraft[] },
+  outcome: Outcome,
 ): Promise<InboundOutcome> {
-  const now = vault.now();
+  const { vault, now } = change;
   const received = take(vault.store.received(row), header.seq);
   const receipt: StoredReceipt = {
     outcome: outcome.outcome,
     ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
     ...(outcome.requestStatus === undefined ? {} : { request_status: outcome.requestStatus }),
   };
-  const [hash] = await vault.commit([outcome.audit, ...(outcome.more ?? [])], ([hash]) => {
-    outcome.write?.(hash!);
+  change.write((hash) => {
     vault.store.updateContract(row.contract_id, {
       received_seq: received.highest,
       missing_seq: JSON.stringify(received.missing),
@@ -286,25 +248,21 @@ async function commitOutcome(
         receipt: JSON.stringify({ ...receipt, event_hash: hash }),
       });
   });
+  const [hash] = await change.commit();
+  const to = { ...addressOf(vault, row), received };
   return {
     handled: "done",
-    replies: await sealReceipt(
-      vault,
-      header,
-      now,
-      { ...receipt, event_hash: hash! },
-      { ...addressOf(vault, row), received },
-    ),
+    replies: await sealReceipt(vault, header, now, { ...receipt, event_hash: hash! }, to),
   };
 }
 
 /** The user's vault has a message of ours: it is not sent again. */
-async function takeReceipt(
-  vault: Vault,
+async function receiveReceipt(
+  change: Change,
   acceptance: Acceptance,
   header: EnvelopeHeader,
-  aftermath: Aftermath,
 ): Promise<InboundOutcome> {
+  const { vault, now } = change;
   const done: InboundOutcome = { handled: "done", replies: [] };
   if (acceptance.outcome !== "verified") return done;
   const receipt = acceptance.message.payload as Receipt;
@@ -318,40 +276,30 @@ async function takeReceipt(
     row.delivered_at !== null
   )
     return done;
-  const now = vault.now();
-  const audits: AuditDraft[] =
-    receipt.outcome === "stored"
-      ? []
-      : [
-          {
-            contractId: row.contract_id,
-            operation: `${row.event_type}.receipt`,
-            status: "error",
-            request: { event_id: row.event_id },
-            response: {
-              outcome: "refused",
-              ...(receipt.reason === undefined ? {} : { reason: receipt.reason }),
-            },
-          },
-        ];
-  await vault.commit(audits, () => {
+  if (receipt.outcome === "refused")
+    change.audit({
+      contractId: row.contract_id,
+      operation: `${row.event_type}.receipt`,
+      status: "error",
+      request: { event_id: row.event_id },
+      response: { outcome: "refused", ...(receipt.reason === undefined ? {} : { reason: receipt.reason }) },
+    });
+  change.write(() => {
     vault.store.updateOutgoing(row.n, { delivered_at: now, sealed: null, next_send_at: null });
-    if (row.event_type === "contract.cancelled") {
-      // The user knows: nothing is left that these keys could be needed for.
-      vault.store.destroyConnectionKeys(row.contract_id);
-      vault.forgetKeys();
-    }
+    // The user knows of the end: nothing is left that these keys could be needed for.
+    if (row.event_type === "contract.cancelled") vault.destroyKeys(row.contract_id);
   });
-  if (row.kind !== null) aftermath.changed.push(row.event_id);
+  if (row.kind !== null) change.changed.push(row.event_id);
+  await change.commit();
   return done;
 }
 
-async function takeSubmission(
-  vault: Vault,
+async function receiveSubmission(
+  change: Change,
   acceptance: Acceptance,
   header: EnvelopeHeader,
-  aftermath: Aftermath,
 ): Promise<InboundOutcome> {
+  const { vault, now } = change;
   if (acceptance.outcome === "seen") {
     const { at, receipt } = storedReceipt(vault, header)!;
     const row = vault.store.contract(vault.store.inbound(header.event_id)!.contract_id)!;
@@ -367,31 +315,24 @@ async function takeSubmission(
 
   const { contract } = acceptance.message.payload as ContractSubmit;
   const to = { userKey: contract.user_connection_key, messageSpace: contract.message_space };
-  const submission = await judgeSubmission(vault, acceptance.message);
-  const now = vault.now();
+  const submission = await takeSubmission(change, acceptance.message);
   if (submission.outcome === "rejected") {
     const { reason } = submission;
+    change.audit({
+      operation: "contract.submit",
+      status: "denied",
+      request: { event_id: header.event_id },
+      response: { reason },
+    });
     // About someone of whom nothing is stored, nothing is stored now: whoever can make a key could fill the disk.
-    const hashes = vault.store.exists
-      ? await vault.commit(
-          [
-            {
-              operation: "contract.submit",
-              status: "denied",
-              request: { event_id: header.event_id },
-              response: { reason },
-            },
-          ],
-          () => {},
-        )
-      : [];
+    const [hash] = vault.store.exists ? await change.commit() : [];
     // A key we may not seal to (small order) cannot be answered at all.
     if (reason === "key_refused")
       return { handled: "done", rejected: { reason, event_id: header.event_id }, replies: [] };
     const receipt: StoredReceipt = {
       outcome: "refused",
       reason,
-      ...(hashes[0] === undefined ? {} : { event_hash: hashes[0] }),
+      ...(hash === undefined ? {} : { event_hash: hash }),
     };
     const [receipts, rejections] = await Promise.all([
       sealReceipt(vault, header, now, receipt, to),
@@ -404,29 +345,20 @@ async function takeSubmission(
     return { handled: "done", replies: [...receipts, ...rejections] };
   }
 
-  const { contractId, commit } = submission;
-  let eventHash: string | undefined;
-  if (commit !== undefined) {
-    [eventHash] = await vault.commit(
-      commit.audits,
-      ([hash]) => {
-        commit.write();
-        vault.store.insertInbound({
-          event_id: header.event_id,
-          contract_id: contractId,
-          seq: 0,
-          received_at: now,
-          receipt: JSON.stringify({ outcome: "stored", event_hash: hash } satisfies StoredReceipt),
-        });
-      },
-      commit.due,
+  const { contractId, repeated } = submission;
+  let receipt: StoredReceipt = { outcome: "stored" };
+  if (!repeated) {
+    change.write((hash) =>
+      vault.store.insertInbound({
+        event_id: header.event_id,
+        contract_id: contractId,
+        seq: 0,
+        received_at: now,
+        receipt: JSON.stringify({ outcome: "stored", event_hash: hash } satisfies StoredReceipt),
+      }),
     );
-    if (commit.send !== undefined) aftermath.send.push(commit.send);
-    aftermath.index = true;
+    const [hash] = await change.commit();
+    receipt = { outcome: "stored", event_hash: hash! };
   }
-  const receipt: StoredReceipt = {
-    outcome: "stored",
-    ...(eventHash === undefined ? {} : { event_hash: eventHash }),
-  };
   return { handled: "done", replies: await sealReceipt(vault, header, now, receipt, to) };
 }

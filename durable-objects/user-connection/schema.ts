@@ -79,7 +79,20 @@ export const SCHEMA: readonly string[] = [
      answer_id TEXT,
      answer_hash TEXT,
      answer BLOB,                         -- wrapped JSON: approval, reason
-     result BLOB                          -- wrapped JSON; destroyed when read, expired or revoked
+     result BLOB,                         -- wrapped JSON; a shared value is destroyed at result_until
+     result_until INTEGER,
+     state BLOB,                          -- wrapped JSON of the kind's machine
+     due_at INTEGER,                      -- when the machine looks again
+     parent INTEGER                       -- the request whose machine asked this one
+   );
+   -- Rows with a time of their own may stay for years (a subscription) and are few; the rest is found by open_from.
+   CREATE INDEX outgoing_due ON outgoing (n) WHERE due_at IS NOT NULL OR result_until IS NOT NULL;
+
+   -- What the backend is still to be told. Deleted once the Journal has it.
+   CREATE TABLE events (
+     n INTEGER PRIMARY KEY,
+     event TEXT NOT NULL,
+     callback BLOB                        -- wrapped URL
    );
 
    -- Ids of messages that were taken in, and the receipt each got. Answers are on their request's row instead.

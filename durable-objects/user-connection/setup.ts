@@ -15,35 +15,34 @@ import type {
   RejectionReason,
 } from "../../src/protocol/contract.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
-import { resendPauseMs } from "../../src/requests/lifecycle.ts";
+import type { AuditDraft, Change } from "./change.ts";
 import type { Columns, ContractRow } from "./store.ts";
-import type { AuditDraft, SealedMessage, Vault } from "./vault.ts";
 
 /** How long an acceptance waits for a vault that went offline during setup. */
 const ACCEPTANCE_LIFETIME_MS = 30 * 24 * 3_600_000;
 
-/** Everything an acceptance writes. `row` is the contract's row as it will be. */
-export interface Acceptance {
-  columns: Columns<ContractRow>;
-  message: SealedMessage;
-  write: () => void;
-  audit: AuditDraft;
-  nextSendAt: number;
+export interface Submitted {
+  contractId: string;
+  contract: Contract;
+  userSignature: string;
+  submitEventId: string;
 }
 
-/** Accepts a contract: a connection key of its own, the service's signature, credentials, the message that says so. */
-export async function prepareAcceptance(
-  vault: Vault,
-  submission: { contractId: string; contract: Contract; userSignature: string; submitEventId: string },
+/**
+ * Accepts a contract: a connection key of its own, the service's signature, credentials, and the message that says
+ * so. Returns the columns that make the contract's row an active one.
+ */
+export async function acceptContract(
+  change: Change,
+  { contractId, contract, userSignature, submitEventId }: Submitted,
   actor: AuditDraft["request"],
-): Promise<Acceptance> {
-  const { contractId, contract } = submission;
-  const now = vault.now();
+): Promise<Columns<ContractRow>> {
+  const { vault, now } = change;
   const acceptedAt = toTimestamp(now);
   const { key, secret } = await newAgreementKey();
   const form = {
     contract_id: contractId,
-    user_signature: submission.userSignature,
+    user_signature: userSignature,
     service_connection_key: key.publicKeyText,
     accepted_at: acceptedAt,
   };
@@ -60,69 +59,51 @@ export async function prepareAcceptance(
       now,
     ),
   };
-  const n = vault.store.lastOutgoing() + 1;
-  const sealedUntil = now + ACCEPTANCE_LIFETIME_MS;
-  const message = await vault.seal(
-    n,
-    { eventType: "contract.accepted", ref: submission.submitEventId, seq: 0, expiresAt: sealedUntil },
-    contract.user_connection_key,
-    () => accepted,
+  change.audit({
+    contractId,
+    operation: "contract.accept",
+    status: "success",
+    request: actor,
+    response: { status: "active" },
+  });
+  change.write(() =>
+    vault.store.insertConnectionKey({
+      key_id: key.keyId,
+      contract_id: contractId,
+      secret: vault.wrapper.wrapBytes(secret, `connection_keys/secret/${key.keyId}`),
+      created_at: now,
+    }),
   );
-  const nextSendAt = now + resendPauseMs(1);
+  await change.say(
+    { contract_id: contractId, user_connection_key: contract.user_connection_key },
+    {
+      eventType: "contract.accepted",
+      ref: submitEventId,
+      payload: accepted,
+      expiresAt: now + ACCEPTANCE_LIFETIME_MS,
+      setup: true,
+    },
+  );
+  change.tell("contract.activated", contractId, { contract_id: contractId, status: "active" }).list();
   return {
-    columns: {
-      status: "active",
-      service_connection_key: key.publicKeyText,
-      accepted_at: acceptedAt,
-      service_signature: serviceSignature,
-      activated_at: now,
-    },
-    message,
-    nextSendAt,
-    write: () => {
-      vault.store.insertConnectionKey({
-        key_id: key.keyId,
-        contract_id: contractId,
-        secret: vault.wrapper.wrapBytes(secret, `connection_keys/secret/${key.keyId}`),
-        created_at: now,
-      });
-      vault.store.insertOutgoing({
-        n,
-        event_id: message.eventId,
-        event_type: "contract.accepted",
-        ref: submission.submitEventId,
-        contract_id: contractId,
-        seq: 0,
-        created_at: now,
-        sealed: message.bytes,
-        sealed_until: sealedUntil,
-        next_send_at: nextSendAt,
-      });
-    },
-    audit: {
-      contractId,
-      operation: "contract.accept",
-      status: "success",
-      request: actor,
-      response: { status: "active" },
-    },
+    status: "active",
+    service_connection_key: key.publicKeyText,
+    accepted_at: acceptedAt,
+    service_signature: serviceSignature,
+    activated_at: now,
   };
 }
 
 export type Submission =
-  | {
-      outcome: "stored";
-      contractId: string;
-      /** The rows and entries of a contract that is new here; absent when the submission repeats a known one. */
-      commit?: { audits: AuditDraft[]; write: () => void; due?: number; send?: number };
-    }
+  /** `repeated`: the contract is known and stands; nothing is new. */
+  | { outcome: "stored"; contractId: string; repeated: boolean }
   | { outcome: "rejected"; reason: RejectionReason };
 
-/** Judges a submission. Nothing is written here; the invite's use may have been counted in the Directory. */
-export async function judgeSubmission(vault: Vault, message: VerifiedMessage): Promise<Submission> {
+/** Judges a submission and gathers what it makes. The invite's use may have been counted in the Directory. */
+export async function takeSubmission(change: Change, message: VerifiedMessage): Promise<Submission> {
+  const { vault, now } = change;
   const submit = message.payload as ContractSubmit;
   const { contract } = submit;
-  const now = vault.now();
   const rejected = (reason: RejectionReason): Submission => ({ outcome: "rejected", reason });
 
   const checked = await checkSubmission(submit, {
@@ -137,12 +118,10 @@ export async function judgeSubmission(vault: Vault, message: VerifiedMessage): P
 
   const earlier = vault.store.contract(contractId);
   if (earlier !== undefined) {
-    if (earlier.status === "pending" || earlier.status === "active" || earlier.status === "paused")
-      return { outcome: "stored", contractId };
-    return rejected("contract_ended");
+    const stands = earlier.status === "pending" || earlier.status === "active" || earlier.status === "paused";
+    return stands ? { outcome: "stored", contractId, repeated: true } : rejected("contract_ended");
   }
   if (vault.store.currentContract() !== undefined) return rejected("already_connected");
-
   const offering = contract.offering_snapshot;
   if (missingData(offering, submit.profile).length > 0) return rejected("required_data_missing");
   // Counted once per contract id however often it is asked; a crash from here on is repaired by redelivery.
@@ -157,57 +136,53 @@ export async function judgeSubmission(vault: Vault, message: VerifiedMessage): P
   });
   if (!redeemed.ok) return rejected(redeemed.reason);
 
-  const submitted: AuditDraft = {
+  const expiresAt = contract.expires_at === undefined ? null : fromTimestamp(contract.expires_at);
+  change.audit({
     contractId,
     operation: "contract.submit",
     status: "success",
     request: { event_id: message.header.event_id, offering_id: contract.offering_id },
     response: { status: "pending" },
-  };
-  const row: Columns<ContractRow> = {
-    contract_id: contractId,
-    status: "pending",
-    contract: JSON.stringify(contract),
-    user_signature: submit.user_signature,
-    signed_at: submit.signed_at,
-    submit_event_id: message.header.event_id,
-    user_connection_key: contract.user_connection_key,
-    created_at: now,
-    expires_at: contract.expires_at === undefined ? null : fromTimestamp(contract.expires_at),
-    last_activity_at: now,
-    open_from: vault.store.firstOpen(0),
-  };
-  const writeBase = (columns: Columns<ContractRow>) => {
-    vault.store.insertContract({ ...row, ...columns });
-    vault.store.putProfile(
-      contractId,
-      vault.wrapper.wrap(submit.profile, `profiles/data/${contractId}`),
-      now,
-    );
-  };
-  if (offering.acceptance === "manual")
-    return {
-      outcome: "stored",
-      contractId,
-      commit: { audits: [submitted], write: () => writeBase({}), due: now },
-    };
-
-  const acceptance = await prepareAcceptance(
-    vault,
-    { contractId, contract, userSignature: submit.user_signature, submitEventId: message.header.event_id },
-    { by: "offering" },
-  );
-  return {
-    outcome: "stored",
-    contractId,
-    commit: {
-      audits: [submitted, acceptance.audit],
-      write: () => {
-        writeBase(acceptance.columns);
-        acceptance.write();
-      },
-      due: acceptance.nextSendAt,
-      send: acceptance.message.n,
-    },
-  };
+  });
+  change.tell("contract.created", contractId, { contract_id: contractId, offering_id: contract.offering_id });
+  const accepted =
+    offering.acceptance === "manual"
+      ? {}
+      : await acceptContract(
+          change,
+          {
+            contractId,
+            contract,
+            userSignature: submit.user_signature,
+            submitEventId: message.header.event_id,
+          },
+          { by: "offering" },
+        );
+  change
+    .write(() => {
+      vault.store.insertContract({
+        contract_id: contractId,
+        status: "pending",
+        contract: JSON.stringify(contract),
+        user_signature: submit.user_signature,
+        signed_at: submit.signed_at,
+        submit_event_id: message.header.event_id,
+        user_connection_key: contract.user_connection_key,
+        created_at: now,
+        expires_at: expiresAt,
+        last_activity_at: now,
+        open_from: vault.store.firstOpen(0),
+        ...accepted,
+      });
+      vault.store.putProfile(
+        contractId,
+        vault.wrapper.wrap(submit.profile, `profiles/data/${contractId}`),
+        now,
+      );
+    })
+    .due(expiresAt)
+    // The alarm stands behind the index: it is written again until the Directory has it.
+    .due(now)
+    .list();
+  return { outcome: "stored", contractId, repeated: false };
 }

@@ -62,6 +62,10 @@ export interface OutgoingRow {
   answer_hash: string | null;
   answer: ArrayBuffer | null;
   result: ArrayBuffer | null;
+  result_until: number | null;
+  state: ArrayBuffer | null;
+  due_at: number | null;
+  parent: number | null;
 }
 
 /** An outgoing row that has not been receipted. */
@@ -263,6 +267,13 @@ export class Store {
     this.#update("outgoing", "n", n, columns);
   }
 
+  /** Rows with a time of their own: a machine's next look, a shared value to destroy. */
+  timedRows(): RequestRow[] {
+    return this.#rows<RequestRow>(
+      "SELECT * FROM outgoing WHERE due_at IS NOT NULL OR result_until IS NOT NULL ORDER BY n",
+    );
+  }
+
   /** Rows that still need something: a delivery or an answer. `from` is the lowest that may. */
   openRows(from: number): OutgoingRow[] {
     return this.#rows<OutgoingRow>(
@@ -282,7 +293,7 @@ export class Store {
 
   destroyResults(contractId: string): void {
     this.#storage.sql.exec(
-      "UPDATE outgoing SET result = NULL WHERE contract_id = ? AND result IS NOT NULL",
+      "UPDATE outgoing SET result = NULL, result_until = NULL WHERE contract_id = ? AND result IS NOT NULL",
       contractId,
     );
   }
@@ -310,6 +321,22 @@ export class Store {
       if (row.kind !== null) found.push(row as unknown as (typeof found)[number]);
     }
     return found;
+  }
+
+  // Events
+
+  insertEvent(event: string, callback: Uint8Array | null): void {
+    this.#insert("events", { event, callback });
+  }
+
+  /** Events the Journal has not confirmed, in order. */
+  events(limit: number): { n: number; event: string; callback: ArrayBuffer | null }[] {
+    return this.#rows("SELECT n, event, callback FROM events ORDER BY n LIMIT ?", limit);
+  }
+
+  /** Forgets events up to the `n`th. */
+  deleteEvents(n: number): void {
+    this.#storage.sql.exec("DELETE FROM events WHERE n <= ?", n);
   }
 
   // Inbound

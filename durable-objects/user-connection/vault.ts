@@ -1,19 +1,14 @@
-// What every step on a user's object works with: the store, the keys, sealing, and the one way to commit.
-//
-// A step runs alone (the object's queue), reads rows, does its cryptography, and ends in `commit`, which writes
-// the step's rows, its audit entries and the alarm in one transaction. A crash before it leaves nothing; a crash
-// after it leaves everything, and the alarm repeats what has to leave the object.
+// What every step on a user's object works with: the store, the keys, the alarm, and what messages look like on
+// the way out.
 
-import { signEntry } from "../../src/audit/chain.ts";
 import type { Config } from "../../src/config.ts";
 import { type AgreementKey, importAgreementKey } from "../../src/crypto/agreement.ts";
 import { seal } from "../../src/crypto/seal.ts";
 import type { Wrapper } from "../../src/crypto/wrap.ts";
 import type { Env } from "../../src/env.ts";
-import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
 import type { Contract } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
-import { newEventId, newRoutedId } from "../../src/protocol/ids.ts";
+import { newEventId } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
@@ -21,32 +16,6 @@ import type { ContractRow, SealedRow, Store } from "./store.ts";
 
 /** How long a receipt may wait for the user: as long as the message it answers could have been repeated. */
 const RECEIPT_LIFETIME_MS = 30 * 24 * 3_600_000;
-
-export interface AuditDraft {
-  contractId?: string;
-  operation: string;
-  capability?: string;
-  status: AuditEntry["status"];
-  request?: AuditEntry["request_summary"];
-  response?: AuditEntry["response_summary"];
-}
-
-export interface SealedMessage {
-  n: number;
-  eventId: string;
-  bytes: Uint8Array<ArrayBuffer>;
-}
-
-/** A message to be sealed under a contract. */
-export interface MessageDraft {
-  eventType: string;
-  ref?: string;
-  /** 0 in setup. */
-  seq: number;
-  expiresAt: number;
-  /** Absent in setup. */
-  contractId?: string;
-}
 
 export class Vault {
   readonly env: Env;
@@ -71,52 +40,6 @@ export class Vault {
 
   now(): number {
     return Date.now();
-  }
-
-  /**
-   * Signs the entries onto the chain, then writes them with the step's rows in one transaction and sets the alarm
-   * to `due` if that is sooner than what is set. `write` gets each entry's hash. Nothing happened if it throws.
-   */
-  async commit(
-    drafts: readonly AuditDraft[],
-    write: (hashes: string[]) => void,
-    due?: number,
-  ): Promise<string[]> {
-    const last = this.store.lastAudit();
-    let head = last === undefined ? CHAIN_START : (JSON.parse(last.entry) as AuditEntry).event_hash;
-    let n = last?.n ?? 0;
-    const entries: { n: number; text: string; hash: string }[] = [];
-    for (const draft of drafts) {
-      n += 1;
-      const entry = await signEntry(
-        this.config.signingKey,
-        {
-          event_id: newRoutedId(this.userId, n),
-          timestamp: toTimestamp(this.now()),
-          service_id: this.config.serviceId,
-          user_id: this.userId,
-          ...(draft.contractId === undefined ? {} : { contract_id: draft.contractId }),
-          operation: draft.operation,
-          ...(draft.capability === undefined ? {} : { capability_used: draft.capability }),
-          status: draft.status,
-          request_summary: draft.request ?? {},
-          response_summary: draft.response ?? {},
-        },
-        head,
-      );
-      head = entry.event_hash;
-      entries.push({ n, text: JSON.stringify(entry), hash: head });
-    }
-    const hashes = entries.map(({ hash }) => hash);
-    this.storage.transactionSync(() => {
-      this.store.create(this.userId);
-      write(hashes);
-      for (const entry of entries) this.store.insertAudit(entry.n, entry.text);
-    });
-    this.store.created();
-    // No await since the transaction: rows and alarm become durable together, before any reply leaves.
-    if (due !== undefined) this.wakeBy(due);
-    return hashes;
   }
 
   /** Makes sure the alarm fires no later than `due`. setAlarm costs a row, so a sooner one is left as it is. */
@@ -156,35 +79,10 @@ export class Vault {
     return key;
   }
 
-  /** Forgets imported keys whose rows were deleted. */
-  forgetKeys(): void {
+  /** Destroys our private connection keys of a contract. Called in a transaction. */
+  destroyKeys(contractId: string): void {
+    this.store.destroyConnectionKeys(contractId);
     this.#keys.clear();
-  }
-
-  /** Seals a message to a user's connection key (base64) under the next row's id; `n` is the row it belongs to. */
-  async seal(
-    n: number,
-    draft: MessageDraft,
-    userKey: string,
-    payload: (eventId: string) => unknown,
-  ): Promise<SealedMessage> {
-    const eventId = newRoutedId(this.userId, n);
-    const bytes = await seal(
-      this.config.signingKey,
-      fromBase64(userKey)!,
-      {
-        event_id: eventId,
-        event_type: draft.eventType,
-        ...(draft.ref === undefined ? {} : { ref: draft.ref }),
-        to: this.userId,
-        ...(draft.contractId === undefined ? {} : { contract_id: draft.contractId }),
-        seq: draft.seq,
-        timestamp: toTimestamp(this.now()),
-        expires_at: toTimestamp(draft.expiresAt),
-      },
-      payload(eventId),
-    );
-    return { n, eventId, bytes };
   }
 
   /** A message that is published once and never stored: a receipt, or the refusal of a submission. */

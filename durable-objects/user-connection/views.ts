@@ -6,6 +6,7 @@ import type { Approval, RequestPayload } from "../../src/protocol/asking.ts";
 import type { Contract, ContractRecord } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
+import { kindNamed, operationOf } from "../../src/requests/registry.ts";
 import type { ContractDetail, ContractIndexRow, ContractView, RequestView } from "../../src/rpc.ts";
 import { missingNumbers } from "./sequence.ts";
 import type { ContractRow, RequestRow } from "./store.ts";
@@ -46,6 +47,9 @@ export const answerOf = (vault: Vault, row: RequestRow): AnswerContent | undefin
         `outgoing/answer/${row.n}`,
       ) as unknown as AnswerContent);
 
+export const stateOf = (vault: Vault, row: RequestRow): unknown =>
+  row.state === null ? undefined : vault.wrapper.unwrap(new Uint8Array(row.state), `outgoing/state/${row.n}`);
+
 export const resultOf = (vault: Vault, row: RequestRow): unknown =>
   row.result === null
     ? undefined
@@ -54,6 +58,9 @@ export const resultOf = (vault: Vault, row: RequestRow): unknown =>
 export function requestView(vault: Vault, row: RequestRow, contract: Contract): RequestView {
   const content = contentOf(vault, row);
   const answer = answerOf(vault, row);
+  const shares = operationOf(kindNamed(row.kind)!, row.operation)?.sharesValue === true;
+  const destroyed =
+    shares && row.result === null && (row.status === "approved" || row.status === "offline_approved");
   return present({
     request_id: row.event_id,
     user_id: vault.userId,
@@ -68,10 +75,12 @@ export function requestView(vault: Vault, row: RequestRow, contract: Contract): 
     timestamp: toTimestamp(row.changed_at),
     reason: answer?.reason,
     result: resultOf(vault, row),
+    result_destroyed: destroyed ? true : undefined,
     request_payload: content.payload,
     approval: answer?.approval,
     user_signing_key: contract.user_signing_key,
     metadata: content.metadata,
+    state: stateOf(vault, row),
   });
 }
 

@@ -39,15 +39,22 @@ export interface AcceptanceForm {
   accepted_at: string;
 }
 
+const acceptanceForm = ({
+  contract_id,
+  user_signature,
+  service_connection_key,
+  accepted_at,
+}: AcceptanceForm): AcceptanceForm => ({ contract_id, user_signature, service_connection_key, accepted_at });
+
 /** The service's signature under the user's. */
 export const signAcceptance = (key: SigningKey, form: AcceptanceForm): Promise<string> =>
-  signJson(key, LABELS.acceptance, form);
+  signJson(key, LABELS.acceptance, acceptanceForm(form));
 
 export const verifyAcceptance = (
   servicePublicKey: string,
   form: AcceptanceForm,
   signature: string,
-): Promise<boolean> => verifyJson(servicePublicKey, LABELS.acceptance, form, signature);
+): Promise<boolean> => verifyJson(servicePublicKey, LABELS.acceptance, acceptanceForm(form), signature);
 
 /** Whether both of a contract's user keys, and their ids, are what PROTOCOL §2 asks. */
 export const hasSoundUserKeys = (contract: Contract): boolean =>

@@ -29,10 +29,11 @@ const agreementKey = (privateKey: CryptoKey, publicKey: Uint8Array): AgreementKe
 export async function importAgreementKey(secret: Uint8Array): Promise<AgreementKey> {
   if (secret.length !== X25519_KEY_BYTES)
     throw new RangeError("importAgreementKey: the key must be 32 bytes");
-  const key = await crypto.subtle.importKey("pkcs8", concatBytes(PKCS8_PREFIX, secret), "X25519", true, [
-    "deriveBits",
-  ]);
-  const jwk = (await crypto.subtle.exportKey("jwk", key)) as JsonWebKey;
+  const pkcs8 = concatBytes(PKCS8_PREFIX, secret);
+  // Exported once for its public half; the key that stays in memory cannot be exported.
+  const exportable = await crypto.subtle.importKey("pkcs8", pkcs8, "X25519", true, ["deriveBits"]);
+  const key = await crypto.subtle.importKey("pkcs8", pkcs8, "X25519", false, ["deriveBits"]);
+  const jwk = (await crypto.subtle.exportKey("jwk", exportable)) as JsonWebKey;
   return agreementKey(key, fromBase64(`${jwk.x!.replaceAll("-", "+").replaceAll("_", "/")}=`)!);
 }
 

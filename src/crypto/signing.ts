@@ -26,10 +26,11 @@ export interface SigningKey {
 /** Imports an Ed25519 seed. Throws RangeError unless it is 32 bytes. */
 export async function importSigningKey(seed: Uint8Array): Promise<SigningKey> {
   if (seed.length !== ED25519_KEY_BYTES) throw new RangeError("importSigningKey: the seed must be 32 bytes");
-  const key = await crypto.subtle.importKey("pkcs8", concatBytes(PKCS8_PREFIX, seed), "Ed25519", true, [
-    "sign",
-  ]);
-  const jwk = (await crypto.subtle.exportKey("jwk", key)) as JsonWebKey;
+  const pkcs8 = concatBytes(PKCS8_PREFIX, seed);
+  // Exported once for its public half; the key that stays in memory cannot be exported.
+  const exportable = await crypto.subtle.importKey("pkcs8", pkcs8, "Ed25519", true, ["sign"]);
+  const key = await crypto.subtle.importKey("pkcs8", pkcs8, "Ed25519", false, ["sign"]);
+  const jwk = (await crypto.subtle.exportKey("jwk", exportable)) as JsonWebKey;
   const publicKey = fromBase64(`${jwk.x!.replaceAll("-", "+").replaceAll("_", "/")}=`)!;
   return {
     publicKey,

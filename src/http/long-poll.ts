@@ -22,14 +22,19 @@ export function routedUser(requestId: string): string {
 }
 
 /** A request as it is, or, with `waitSeconds`, as soon as its status is no longer `pending`. */
-export async function readRequest(env: Env, requestId: string, waitSeconds = 0): Promise<RequestView> {
+export async function readRequest(
+  env: Env,
+  requestId: string,
+  keyId: string,
+  waitSeconds = 0,
+): Promise<RequestView> {
   const userId = routedUser(requestId);
   const deadline = Date.now() + waitSeconds * 1_000;
   for (let retries = 0; ; retries++) {
     const remainingMs = Math.max(0, deadline - Date.now());
     try {
       const connection = userConnectionOf(env, userId);
-      return unwrap(await connection.request(requestId, remainingMs > 0 ? remainingMs : undefined));
+      return unwrap(await connection.request(requestId, keyId, remainingMs));
     } catch (error) {
       if (error instanceof ApiError || !isRestart(error)) throw error;
       if (retries >= MAX_RETRIES && Date.now() >= deadline) throw error;

@@ -76,23 +76,30 @@ export const publicKey = bytesOfLength(32);
 export const signature = bytesOfLength(64);
 export const digest = bytesOfLength(32);
 
-/** Text a person reads: no control characters, bounded in UTF-16 code units. */
+/**
+ * Text a person reads, bounded in UTF-16 code units. No control characters, and none that break a line or turn its
+ * direction: what is approved must look like what was sent.
+ */
 export const line = (max: number) =>
   z
     .string()
     .min(1)
     .max(max)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
-    .regex(/^[^\u0000-\u001f\u007f]+$/, "must not contain control characters");
+    .regex(
+      /^[^\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+$/u,
+      "must not contain control characters, line breaks or direction overrides",
+    );
 
-/** As `line`, with line breaks and tabs allowed. */
+/** As `line`, with line feeds and tabs allowed. */
 export const prose = (max: number) =>
   z
     .string()
     .min(1)
     .max(max)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
-    .regex(/^[^\u0000-\u0008\u000b-\u001f\u007f]+$/, "must not contain control characters");
+    .regex(
+      /^(?:[\n\t]|[^\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069])+$/u,
+      "must not contain control characters or direction overrides",
+    );
 
 const URL_TEXT = /^[a-z]+:\/\/[\u0021-\u007e]+$/;
 

@@ -1,17 +1,19 @@
 // The life of a request: what is sent, which answer counts and as what (PROTOCOL §6). Pure.
 
-import { requestDigestOf, resultDigestOf } from "../crypto/hash.ts";
+import { identityOf, requestDigestOf, resultDigestOf } from "../crypto/hash.ts";
+import { isSoundSigningKey } from "../crypto/keys.ts";
 import { type SigningKey, signJson, verifyJson } from "../crypto/signing.ts";
 import {
   type Approval,
   type ApprovalStatement,
+  approval as approvalSchema,
   CHALLENGE_BYTES,
   MATCH_CODE_DIGITS,
   type RequestPayload,
   type RequestStatus,
   type ResponsePayload,
 } from "../protocol/asking.ts";
-import { toBase64 } from "../protocol/encoding.ts";
+import { fromBase64, toBase64 } from "../protocol/encoding.ts";
 import { randomBytes, randomDigits } from "../protocol/ids.ts";
 import { LABELS } from "../protocol/labels.ts";
 import { toTimestamp } from "../protocol/primitives.ts";
@@ -116,16 +118,26 @@ export async function signApproval(key: SigningKey, statement: ApprovalStatement
 
 /**
  * Anyone's check, offline: what this user agreed to, from the request's payload, the approval and the user's key
- * alone. It does not say that nothing was revoked since.
+ * (base64) alone. The statement must be about this very request, by the user whose key this is. It does not say that
+ * nothing was revoked since.
  */
 export async function verifyApproval(
-  approval: Approval,
+  approval: unknown,
   payload: unknown,
   userSigningKey: string,
 ): Promise<boolean> {
+  const parsed = approvalSchema.safeParse(approval);
+  const key = fromBase64(userSigningKey);
+  if (!parsed.success || key === undefined || typeof payload !== "object" || payload === null) return false;
+  const { statement, signature } = parsed.data;
+  const asked: Partial<RequestPayload> = payload;
   return (
-    approval.statement.request_digest === requestDigestOf(payload) &&
-    (await verifyJson(userSigningKey, LABELS.approval, approval.statement, approval.signature))
+    statement.request_id === asked.request_id &&
+    statement.kind === asked.kind &&
+    statement.request_digest === requestDigestOf(payload) &&
+    statement.user_id === identityOf(key) &&
+    isSoundSigningKey(key) &&
+    (await verifyJson(userSigningKey, LABELS.approval, statement, signature))
   );
 }
 

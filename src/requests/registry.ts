@@ -1,5 +1,6 @@
 // Every kind of request there is. Adding one is its file and a line here.
 
+import type { z } from "zod";
 import type { Kind, KindOperation } from "./kind.ts";
 import { auth } from "./kinds/auth.ts";
 
@@ -14,3 +15,13 @@ export function operationOf(kind: Kind, name: string | undefined): KindOperation
   if (name === undefined) return kind.operations.length === 1 ? kind.operations[0] : undefined;
   return kind.operations.find((operation) => operation.name === name);
 }
+
+/** Event types that kinds hear from the user beside answers (`call.signal`), with their payloads. */
+const heard = new Map<string, z.ZodType>(
+  kinds.flatMap(({ machine }) =>
+    Object.entries(machine?.hears ?? {}).map(([type, { payload }]) => [type, payload] as const),
+  ),
+);
+
+export const isHeard = (eventType: string): boolean => heard.has(eventType);
+export const heardPayload = (eventType: string): z.ZodType | undefined => heard.get(eventType);

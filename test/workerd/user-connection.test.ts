@@ -151,7 +151,7 @@ async function respond(
 }
 
 async function statusOf(peer: Peer, view: RequestView): Promise<RequestView> {
-  const found = await object(peer).request(view.request_id);
+  const found = await object(peer).request(view.request_id, caller.keyId);
   if (!found.ok) throw new Error(found.error.detail);
   return found.value;
 }
@@ -443,7 +443,7 @@ describe("asking for a login", () => {
   it("holds the line until the answer comes", async () => {
     const peer = await connect();
     const view = await ask(peer);
-    const waiting = object(peer).request(view.request_id, 10_000);
+    const waiting = object(peer).request(view.request_id, caller.keyId, 10_000);
     await respond(peer, view);
     expect(await waiting).toMatchObject({ ok: true, value: { status: "approved" } });
   });
@@ -451,7 +451,7 @@ describe("asking for a login", () => {
   it("stops holding when the time is over", async () => {
     const peer = await connect();
     const view = await ask(peer);
-    expect(await object(peer).request(view.request_id, 50)).toMatchObject({
+    expect(await object(peer).request(view.request_id, caller.keyId, 50)).toMatchObject({
       ok: true,
       value: { status: "pending" },
     });

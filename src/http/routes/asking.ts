@@ -101,7 +101,12 @@ function readRoute(app: App, kind: Kind): void {
       ["not_found"],
     ),
     async (c) => {
-      const request = await readRequest(c.env, c.req.valid("param").id, c.req.valid("query").wait);
+      const request = await readRequest(
+        c.env,
+        c.req.valid("param").id,
+        c.var.caller.keyId,
+        c.req.valid("query").wait,
+      );
       if (request.kind !== kind.name)
         throw new ApiError(
           "not_found",

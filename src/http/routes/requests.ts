@@ -29,12 +29,15 @@ export const waitQuery = z.object({
 export function withKindFields(request: RequestView): RequestView & Record<string, unknown> {
   const added = kindNamed(request.kind)?.view({
     status: request.status,
-    input: request.request_payload,
+    payload: request.request_payload as Record<string, unknown>,
     result: request.result,
-    approval: request.approval,
+    ...(request.approval === undefined ? {} : { approval: request.approval }),
     ...(request.responded_at === undefined ? {} : { respondedAt: request.responded_at }),
+    state: request.state,
   });
-  return { ...request, ...added };
+  // The machine's state is shown through the kind's view alone.
+  const { state: _, ...shown } = request;
+  return { ...shown, ...added };
 }
 
 export function requestRoutes(app: App): void {
@@ -88,7 +91,12 @@ export function requestRoutes(app: App): void {
       ["not_found"],
     ),
     async (c) => {
-      const request = await readRequest(c.env, c.req.valid("param").id, c.req.valid("query").wait);
+      const request = await readRequest(
+        c.env,
+        c.req.valid("param").id,
+        c.var.caller.keyId,
+        c.req.valid("query").wait,
+      );
       return c.json(withKindFields(request), 200);
     },
   );
