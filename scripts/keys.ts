@@ -26,6 +26,7 @@ service_id                         ${identity.service_id}
 signing public key (Ed25519)       ${identity.signing_public_key}
 encryption public key (X25519)     ${identity.encryption_public_key}
 audit log public key (Ed25519)     ${identity.audit_log_public_key}
+webhook public key (Ed25519)       whpk_${identity.webhook_public_key}
 
 First admin key, shown only now and stored nowhere (the Worker gets its hash):
   ${identity.admin_api_key}

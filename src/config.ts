@@ -19,6 +19,8 @@ const credsFile = z
   .regex(/BEGIN NATS USER JWT[\s\S]+BEGIN USER NKEY SEED/, "must be the text of a NATS .creds file");
 
 const MAX_BRIDGE_SHARDS = 16;
+/** A cursor of the feed names a position in each. */
+const MAX_JOURNAL_SHARDS = 16;
 
 const settings = z.object({
   ENVIRONMENT: z.enum(["dev", "staging", "production"]),
@@ -33,6 +35,7 @@ const settings = z.object({
   SERVICESPACE_USERS_ACCOUNT: z.string().regex(/^A[A-Z2-7]{55}$/, "must be a NATS account public key (A…)"),
   MESSAGESPACE_URL: socketUrl,
   BRIDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_BRIDGE_SHARDS),
+  JOURNAL_SHARDS: z.coerce.number().int().min(1).max(MAX_JOURNAL_SHARDS).default(1),
   WITNESSES: z
     .string()
     .default("")
@@ -50,6 +53,7 @@ const settings = z.object({
   SERVICE_SIGNING_KEY: secretKey,
   SERVICE_ENCRYPTION_KEY: secretKey,
   AUDIT_LOG_KEY: secretKey,
+  WEBHOOK_SIGNING_KEY: secretKey,
   VAULT_KEK: secretKey,
   VAULT_KEK_PREVIOUS: secretKey.optional(),
   SERVICESPACE_CREDS: credsFile,
@@ -69,6 +73,7 @@ export interface Config
     | "SERVICE_SIGNING_KEY"
     | "SERVICE_ENCRYPTION_KEY"
     | "AUDIT_LOG_KEY"
+    | "WEBHOOK_SIGNING_KEY"
     | "VAULT_KEK"
     | "VAULT_KEK_PREVIOUS"
     | "SERVICESPACE_USERS_SIGNING_SEED"
@@ -82,6 +87,8 @@ export interface Config
   encryptionKey: AgreementKey;
   /** Signs the audit log's checkpoints, nothing else. */
   logKey: SigningKey;
+  /** Signs deliveries to the backend (`v1a`), nothing else. */
+  webhookKey: SigningKey;
   /** The audit log's name: first line of its checkpoints, name of its key. */
   logOrigin: string;
   /** Who is asked to cosign the audit log's checkpoints. */
@@ -118,6 +125,7 @@ async function parse(env: Env): Promise<Config> {
     SERVICE_SIGNING_KEY,
     SERVICE_ENCRYPTION_KEY,
     AUDIT_LOG_KEY,
+    WEBHOOK_SIGNING_KEY,
     VAULT_KEK,
     VAULT_KEK_PREVIOUS,
     SERVICESPACE_USERS_SIGNING_SEED,
@@ -125,14 +133,18 @@ async function parse(env: Env): Promise<Config> {
     AUDIT_LOG_ORIGIN,
     ...publicSettings
   } = parsed.data;
-  const [signingKey, encryptionKey, logKey, usersAccountKey] = await Promise.all([
+  const [signingKey, encryptionKey, logKey, webhookKey, usersAccountKey] = await Promise.all([
     importSigningKey(fromBase64(SERVICE_SIGNING_KEY)!),
     importAgreementKey(fromBase64(SERVICE_ENCRYPTION_KEY)!),
     importSigningKey(fromBase64(AUDIT_LOG_KEY)!),
+    importSigningKey(fromBase64(WEBHOOK_SIGNING_KEY)!),
     importSigningKey(decodeSeed("account", SERVICESPACE_USERS_SIGNING_SEED)!),
   ]);
   if (logKey.id === signingKey.id)
     throw new ConfigError(["AUDIT_LOG_KEY must not be the SERVICE_SIGNING_KEY"]);
+  // What it signs comes partly from outside; under another key's purpose that could pass for something else.
+  if (webhookKey.id === signingKey.id || webhookKey.id === logKey.id)
+    throw new ConfigError(["WEBHOOK_SIGNING_KEY must not be one of the other keys"]);
   const keks = [VAULT_KEK, VAULT_KEK_PREVIOUS].flatMap((text) =>
     text === undefined ? [] : [fromBase64(text)!],
   );
@@ -144,6 +156,7 @@ async function parse(env: Env): Promise<Config> {
     logKey,
     logOrigin: AUDIT_LOG_ORIGIN ?? logOrigin(publicSettings.PUBLIC_URL),
     witnesses: WITNESSES,
+    webhookKey,
     usersAccountKey,
     wrapperFor: (owner) => wrapperFor(keks, owner),
   };

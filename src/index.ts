@@ -2,13 +2,15 @@
 
 import { AuditLog } from "../durable-objects/audit-log/audit-log.ts";
 import { Directory } from "../durable-objects/directory/directory.ts";
+import { Journal } from "../durable-objects/journal/journal.ts";
 import { NatsBridge } from "../durable-objects/nats-bridge/nats-bridge.ts";
 import { UserConnection } from "../durable-objects/user-connection/user-connection.ts";
 import type { Env } from "./env.ts";
 import { app } from "./http/app.ts";
 import { wakeBridges } from "./nats/shards.ts";
+import { WebhookSender } from "./webhooks/sender.ts";
 
-export { AuditLog, Directory, NatsBridge, UserConnection };
+export { AuditLog, Directory, Journal, NatsBridge, UserConnection, WebhookSender };
 
 export default {
   fetch: app.fetch,

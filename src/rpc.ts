@@ -118,10 +118,14 @@ export interface RequestView {
   /** Why a denial or an end came about: the user's word, `match_code_wrong`, `reported`. */
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   request_payload: unknown;
   approval?: import("./protocol/asking.ts").Approval;
   user_signing_key: string;
   metadata?: unknown;
+  /** The kind's own state; the kind's view turns it into fields. */
+  state?: unknown;
   /** Shown once, in the answer to the POST. */
   match_code?: string;
 }
@@ -171,7 +175,7 @@ export interface UserConnectionApi {
 
   ask(input: AskInput): Promise<RpcResult<RequestView>>;
   /** With `waitMs`, holds until the status is no longer pending, or the time is over. */
-  request(requestId: string, waitMs?: number): Promise<RpcResult<RequestView>>;
+  request(requestId: string, keyId: string, waitMs?: number): Promise<RpcResult<RequestView>>;
   requests(query: {
     status?: string;
     kind?: string;
@@ -179,6 +183,14 @@ export interface UserConnectionApi {
     cursor?: string;
   }): Promise<RpcResult<Page<RequestView>>>;
   cancelRequest(requestId: string, keyId: string): Promise<RpcResult<RequestView>>;
+  /** Runs an action of the request's kind (`complete`, `refund`); `input` as its schema returned it. */
+  act(call: {
+    requestId: string;
+    action: string;
+    input: unknown;
+    keyId: string;
+    idempotency?: Idempotency;
+  }): Promise<RpcResult<RequestView>>;
 
   contract(contractId: string): Promise<RpcResult<ContractDetail>>;
   acceptContract(contractId: string, keyId: string): Promise<RpcResult<ContractView>>;
@@ -351,4 +363,126 @@ export interface AuditLogForRoutes {
   state(): Promise<AuditLogState>;
   /** After a halt, when what was wrong has been put right. */
   resume(options?: { republish?: boolean }): Promise<AuditLogState>;
+}
+
+// ---- Journal --------------------------------------------------------------------------------------------
+
+/** An event for the backend, and where else than to the endpoints it is to be delivered. */
+export interface JournalEntry {
+  event: import("./webhooks/event.ts").WebhookEvent;
+  /** The ask's `callback_url`; its target was checked when the ask was made, and is again at each attempt. */
+  callbackUrl?: string;
+}
+
+/** What the users' objects need of the journal. */
+export interface JournalForUsers {
+  /**
+   * Writes events in the order given; they are durable when this resolves. One that is there already (the same
+   * `user_id` and `event_id`) is skipped, so a batch whose answer was lost can be sent again as a whole. A user's
+   * next batch is sent after the one before has resolved. Rejects with TypeError, writing nothing, when an entry is
+   * no event or the batch is too long: that is a fault of the caller's code, not of the moment.
+   */
+  append(entries: JournalEntry[]): Promise<void>;
+}
+
+/** An event with its place in its shard. */
+export interface FeedItem {
+  position: number;
+  event: import("./webhooks/event.ts").WebhookEvent;
+}
+
+export interface FeedPage {
+  items: FeedItem[];
+  /** How far was read, matching or not: where the next page begins. */
+  position: number;
+  /** Whether the journal holds more behind `position`. */
+  more: boolean;
+}
+
+export interface FeedQuery {
+  /** A position of this shard; 0 for its beginning. */
+  after: number;
+  type?: string;
+  userId?: string;
+  limit: number;
+  /** Holds until there is something to answer with, or the time is over. */
+  waitMs?: number;
+}
+
+/** A webhook endpoint as the journal needs it; without `url`, the secrets that callback URLs are signed with. */
+export interface WebhookEndpoint {
+  webhookId: string;
+  url?: string;
+  /** Absent: every type. */
+  types?: string[];
+  enabled: boolean;
+  /** Grows with each enabling: what a shard has noted of an earlier one no longer counts. */
+  epoch: number;
+  /** Milliseconds since the epoch; earlier events are not delivered. */
+  createdAt: number;
+  /** The newest first; `until` is when an older one stops. */
+  secrets: { secret: string; until?: number }[];
+}
+
+/** What the journal needs of the Directory. */
+export interface DirectoryForJournal {
+  webhookEndpoints(): Promise<WebhookEndpoint[]>;
+  disableWebhook(webhookId: string, epoch: number, reason: "gone" | "failing"): Promise<void>;
+}
+
+export type DeliveryStatus = "pending" | "delivered" | "dead";
+
+export interface AttemptView {
+  at: string;
+  duration_ms: number;
+  /** Absent where there was no answer. */
+  status_code?: number;
+  error?: "timeout" | "connection_failed" | "target_refused";
+}
+
+export interface DeliveryView {
+  delivery_id: string;
+  /** `callback` for a delivery to an ask's callback_url. */
+  webhook_id: string;
+  event_id: string;
+  event_type: string;
+  status: DeliveryStatus;
+  attempt_count: number;
+  /** The latest; those of a delivery that succeeded at once are kept in memory only. */
+  attempts: AttemptView[];
+  next_attempt_at?: string;
+  created_at: string;
+}
+
+export interface DeliveryPage {
+  /** Newest first; `rank` is the place in this shard's list, `at` when its event was recorded. */
+  items: { rank: number; at: number; delivery: DeliveryView }[];
+  /** How far was looked, matching or not. Absent at the list's end. */
+  rank?: number;
+}
+
+/** What the routes need of the journal. */
+export interface JournalForRoutes {
+  read(query: FeedQuery): Promise<FeedPage>;
+  /** The place of an event; undefined when this shard does not hold it. */
+  locate(eventId: string): Promise<{ position: number; recordedAt: number } | undefined>;
+  /** The last position recorded before an instant. */
+  positionBefore(ms: number): Promise<number>;
+  /** Takes a change of the endpoints up at once rather than within half a minute. */
+  endpointsChanged(): Promise<void>;
+  deliveries(query: {
+    status?: DeliveryStatus;
+    webhookId?: string;
+    limit: number;
+    before?: number;
+  }): Promise<RpcResult<DeliveryPage>>;
+  redeliver(deliveryId: string): Promise<RpcResult<DeliveryView>>;
+  /** `replayId` makes a repetition of the same command recognisable. */
+  redeliverRange(range: {
+    replayId: string;
+    webhookId: string;
+    fromMs: number;
+    toMs: number;
+  }): Promise<RpcResult<{ events: number }>>;
+  test(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>>;
 }

@@ -12,12 +12,14 @@ import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../sr
 import type {
   ApiKeyFacts,
   ContractIndexRow,
+  DirectoryForJournal,
   DirectoryForRoutes,
   DirectoryForUsers,
   InviteRefusal,
   InviteTerms,
   Page,
   RpcResult,
+  WebhookEndpoint,
 } from "../../src/rpc.ts";
 import { migrate } from "../migrations.ts";
 import { Serial } from "../serial.ts";
@@ -27,6 +29,14 @@ import { ApiKeys, type ApiKeyView, type CreatedApiKey, type NewApiKey } from "./
 import { type Caller, Ledger } from "./ledger.ts";
 import { Offerings } from "./offerings.ts";
 import { SCHEMA } from "./schema.ts";
+import {
+  type CreatedWebhook,
+  type NewWebhook,
+  type RotatedSecret,
+  type WebhookChange,
+  Webhooks,
+  type WebhookView,
+} from "./webhooks.ts";
 
 /** The name of the one object. */
 export const DIRECTORY_NAME = "directory";
@@ -41,9 +51,13 @@ interface Books {
   invites: Invites;
   keys: ApiKeys;
   contracts: ContractIndex;
+  webhooks: Webhooks;
 }
 
-export class Directory extends DurableObject<Env> implements DirectoryForUsers, DirectoryForRoutes {
+export class Directory
+  extends DurableObject<Env>
+  implements DirectoryForUsers, DirectoryForRoutes, DirectoryForJournal
+{
   readonly #serial = new Serial();
   #books: Books | undefined;
   /** Whether an alarm is set for the next sweep. */
@@ -72,6 +86,7 @@ export class Directory extends DurableObject<Env> implements DirectoryForUsers, 
       invites: new Invites(storage.sql, wrapper, ledger, offerings),
       keys: new ApiKeys(storage.sql, config, ledger),
       contracts: new ContractIndex(storage, wrapper),
+      webhooks: new Webhooks(storage.sql, config, wrapper, ledger),
     };
     return this.#books;
   }
@@ -86,6 +101,16 @@ export class Directory extends DurableObject<Env> implements DirectoryForUsers, 
 
   async indexContracts(rows: ContractIndexRow[]): Promise<void> {
     (await this.#open()).contracts.put(rows);
+  }
+
+  // ---- for the journal ----------------------------------------------------------------------------------
+
+  async webhookEndpoints(): Promise<WebhookEndpoint[]> {
+    return (await this.#open()).webhooks.endpoints();
+  }
+
+  async disableWebhook(webhookId: string, epoch: number, reason: "gone" | "failing"): Promise<void> {
+    return (await this.#open()).webhooks.disable(webhookId, epoch, reason);
   }
 
   // ---- for the routes -----------------------------------------------------------------------------------
@@ -192,6 +217,41 @@ export class Directory extends DurableObject<Env> implements DirectoryForUsers, 
     return (await this.#open()).keys.rotate(keyId, graceSeconds, caller);
   }
 
+  async webhooks(): Promise<WebhookView[]> {
+    return (await this.#open()).webhooks.list();
+  }
+
+  async createWebhook(wanted: NewWebhook, caller: Caller): Promise<RpcResult<CreatedWebhook>> {
+    return (await this.#open()).webhooks.create(wanted, caller);
+  }
+
+  async changeWebhook(
+    webhookId: string,
+    change: WebhookChange,
+    caller: Caller,
+  ): Promise<RpcResult<WebhookView>> {
+    return (await this.#open()).webhooks.change(webhookId, change, caller);
+  }
+
+  async deleteWebhook(
+    webhookId: string,
+    caller: Caller,
+  ): Promise<RpcResult<{ webhook_id: string; status: "deleted" }>> {
+    return (await this.#open()).webhooks.remove(webhookId, caller);
+  }
+
+  async rotateWebhookSecret(webhookId: string, caller: Caller): Promise<RpcResult<RotatedSecret>> {
+    return (await this.#open()).webhooks.rotate(webhookId, caller);
+  }
+
+  async noteWebhookCommand(
+    operation: Parameters<Webhooks["note"]>[0],
+    request: Parameters<Webhooks["note"]>[1],
+    caller: Caller,
+  ): Promise<RpcResult<{ commandId: string }>> {
+    return (await this.#open()).webhooks.note(operation, request, caller);
+  }
+
   /** The service's own chain, in order. */
   async audit(query: {
     after?: string;
@@ -212,16 +272,17 @@ export class Directory extends DurableObject<Env> implements DirectoryForUsers, 
 
   /** Deletes what has run out. Nothing reads such rows, so a late or lost sweep costs space only. */
   override async alarm(): Promise<void> {
-    const { offerings, invites } = await this.#open();
+    const { offerings, invites, webhooks } = await this.#open();
     const { sql } = this.ctx.storage;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
       offerings.sweep(now);
       invites.sweep(now);
+      webhooks.sweep(now);
       sql.exec("DELETE FROM idempotency WHERE kept_until <= ?", now);
     });
-    const remaining = ["offers", "invites", "idempotency"].some(
-      (table) => sql.exec(`SELECT 1 FROM ${table} LIMIT 1`).toArray().length > 0,
+    const remaining = ["offers", "invites", "idempotency", "webhooks WHERE previous_until IS NOT NULL"].some(
+      (rows) => sql.exec(`SELECT 1 FROM ${rows} LIMIT 1`).toArray().length > 0,
     );
     this.#sweepSet = remaining;
     if (remaining) await this.ctx.storage.setAlarm(now + SWEEP_INTERVAL_MS);

@@ -99,4 +99,19 @@ export const SCHEMA: readonly string[] = [
 
    -- The service's own chain. The entry's event id carries n.
    CREATE TABLE audit (n INTEGER PRIMARY KEY, operation TEXT NOT NULL, entry TEXT NOT NULL);`,
+
+  `-- Endpoints that are told what happens, and a row 'callback' for the secret of callback URLs.
+   CREATE TABLE webhooks (
+     webhook_id TEXT PRIMARY KEY,
+     content BLOB NOT NULL,               -- wrapped JSON: the URL, which may carry a token, and a description
+     types TEXT,                          -- JSON; NULL: every type
+     secret BLOB NOT NULL,                -- wrapped
+     previous_secret BLOB,                -- wrapped; the one before the last rotation
+     previous_until INTEGER,
+     disabled_reason TEXT,
+     disabled_at INTEGER,
+     epoch INTEGER NOT NULL,              -- grows with each enabling
+     created_at INTEGER NOT NULL,
+     rotated_at INTEGER
+   ) WITHOUT ROWID;`,
 ];

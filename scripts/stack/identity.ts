@@ -18,6 +18,8 @@ export interface IdentitySecrets {
   SERVICE_ENCRYPTION_KEY: string;
   /** Ed25519 seed, 32 bytes as base64: signs the audit log's checkpoints. */
   AUDIT_LOG_KEY: string;
+  /** Ed25519 seed, 32 bytes as base64: signs deliveries to the backend. */
+  WEBHOOK_SIGNING_KEY: string;
   /** 32 bytes as base64: what is stored is wrapped under keys derived from it. */
   VAULT_KEK: string;
   /** `<id>:<sha256 hex of the secret part>` of the first admin key. */
@@ -32,6 +34,7 @@ export interface ServiceIdentity {
   signing_public_key: string;
   encryption_public_key: string;
   audit_log_public_key: string;
+  webhook_public_key: string;
   admin_api_key: string;
   secrets: IdentitySecrets;
 }
@@ -43,6 +46,7 @@ export function makeIdentity(environment: ApiKeyEnvironment): ServiceIdentity {
   const signingSeed = randomBytes(KEY_BYTES);
   const encryptionKey = randomBytes(KEY_BYTES);
   const logSeed = randomBytes(KEY_BYTES);
+  const webhookSeed = randomBytes(KEY_BYTES);
   const signingPublicKey = publicKeyOf("ed25519", signingSeed);
   const parts = makeApiKeyParts(
     environment,
@@ -55,14 +59,27 @@ export function makeIdentity(environment: ApiKeyEnvironment): ServiceIdentity {
     signing_public_key: signingPublicKey.toString("base64"),
     encryption_public_key: publicKeyOf("x25519", encryptionKey).toString("base64"),
     audit_log_public_key: publicKeyOf("ed25519", logSeed).toString("base64"),
+    webhook_public_key: publicKeyOf("ed25519", webhookSeed).toString("base64"),
     admin_api_key: formatApiKey(parts),
     secrets: {
       SERVICE_SIGNING_KEY: signingSeed.toString("base64"),
       SERVICE_ENCRYPTION_KEY: encryptionKey.toString("base64"),
       AUDIT_LOG_KEY: logSeed.toString("base64"),
+      WEBHOOK_SIGNING_KEY: webhookSeed.toString("base64"),
       VAULT_KEK: randomBytes(KEY_BYTES).toString("base64"),
       BOOTSTRAP_API_KEY: `${parts.id}:${hashApiKeySecret(parts.secret)}`,
     },
+  };
+}
+
+/** An identity kept by an earlier version, with the keys that version did not know made now. */
+export function completeIdentity(kept: ServiceIdentity): ServiceIdentity {
+  if (kept.secrets.WEBHOOK_SIGNING_KEY !== undefined) return kept;
+  const fresh = makeIdentity(kept.environment);
+  return {
+    ...kept,
+    webhook_public_key: fresh.webhook_public_key,
+    secrets: { ...kept.secrets, WEBHOOK_SIGNING_KEY: fresh.secrets.WEBHOOK_SIGNING_KEY },
   };
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Bundle } from "./bundle.ts";
 import { type Cluster, startMessageSpace, startServiceSpace } from "./cluster.ts";
 import { makePrivateDir, readJsonFile, writePrivateFile } from "./files.ts";
-import { makeIdentity, type ServiceIdentity } from "./identity.ts";
+import { completeIdentity, makeIdentity, type ServiceIdentity } from "./identity.ts";
 import type { NatsPorts } from "./nats-server.ts";
 import type { MessageSpaceMaterial, ServiceSpaceMaterial } from "./operator.ts";
 import { ensureTlsFiles, trustAuthority } from "./tls.ts";
@@ -182,10 +182,9 @@ export async function waitUntilReady(worker: WorkerProcess, timeoutMs = READY_TI
 function loadIdentity(dir: string): ServiceIdentity {
   const file = join(dir, "identity.json");
   const found = readJsonFile<ServiceIdentity>(file);
-  if (found) return found;
-  const made = makeIdentity("dev");
-  writePrivateFile(file, JSON.stringify(made, null, 2));
-  return made;
+  const identity = found ? completeIdentity(found) : makeIdentity("dev");
+  if (identity !== found) writePrivateFile(file, JSON.stringify(identity, null, 2));
+  return identity;
 }
 
 function withOverrides(

@@ -12,11 +12,13 @@ import { askingRoutes } from "./routes/asking.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { connectRoutes } from "./routes/connect.ts";
 import { contractRoutes } from "./routes/contracts.ts";
+import { eventRoutes } from "./routes/events.ts";
 import { inviteRoutes } from "./routes/invites.ts";
 import { offeringRoutes } from "./routes/offerings.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
 import { requestRoutes } from "./routes/requests.ts";
 import { serviceRoutes } from "./routes/service.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
 
 export const app = new OpenAPIHono<AppEnv>({ defaultHook: onValidation });
 
@@ -34,4 +36,6 @@ contractRoutes(app);
 askingRoutes(app);
 requestRoutes(app);
 auditRoutes(app);
+eventRoutes(app);
+webhookRoutes(app);
 openApiRoutes(app);

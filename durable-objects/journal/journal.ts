@@ -1,0 +1,291 @@
+// The journal: every event in the order it came, the feed the backend reads it by, and its delivery to endpoints and
+// callback URLs. One object per shard; a user's events are all in one shard, so they are in order.
+//
+// An event is durable when `append` resolves; only then does the user's object forget it. Delivery follows from what
+// is stored: an object that was killed walks on from its stored positions when its alarm fires or the next event
+// comes, whichever is first.
+
+import { DurableObject } from "cloudflare:workers";
+import { configOf } from "../../src/config.ts";
+import { sha256 } from "../../src/crypto/hash.ts";
+import type { Env } from "../../src/env.ts";
+import { concatBytes, toBase58 } from "../../src/protocol/encoding.ts";
+import { utf8 } from "../../src/protocol/json.ts";
+import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
+import type {
+  AttemptView,
+  DeliveryPage,
+  DeliveryStatus,
+  DeliveryView,
+  DirectoryForJournal,
+  FeedPage,
+  FeedQuery,
+  JournalEntry,
+  JournalForRoutes,
+  JournalForUsers,
+  RpcResult,
+} from "../../src/rpc.ts";
+import type { AttemptRequest } from "../../src/webhooks/attempt.ts";
+import { eventText, TEST_EVENT_TYPE, type WebhookEvent, webhookEvent } from "../../src/webhooks/event.ts";
+import { type AttemptResult, isSuccess } from "../../src/webhooks/schedule.ts";
+import { serviceJournal } from "../../src/webhooks/shards.ts";
+import { targetPolicy } from "../../src/webhooks/target.ts";
+import { DIRECTORY_NAME } from "../directory/directory.ts";
+import { migrate } from "../migrations.ts";
+import { attemptView, Deliveries, NO_SUCH_WEBHOOK } from "./deliveries.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { SCHEMA } from "./schema.ts";
+import { CALLBACK, type EndpointRow, logged, Store } from "./store.ts";
+
+/** How long an event is kept. */
+export const RETENTION_MS = 30 * 24 * 3_600_000;
+/** Old events are deleted at most this often, and so many at a time. */
+export const SWEEP_INTERVAL_MS = 6 * 3_600_000;
+const SWEEP_BATCH = 5_000;
+const SWEEP_PAUSE_MS = 1_000;
+/** Entries of one call; far below the platform's 32 MiB for one call. */
+export const MAX_APPEND = 500;
+/** The longest a call may hold the line. */
+const MAX_WAIT_MS = 30_000;
+/** Callers that may hold the line at once; beyond, a call answers with what is. */
+const MAX_WAITERS = 200;
+/** Events looked at for one page of the feed. */
+const MAX_SCAN = 10_000;
+/** Whose key callback URLs are wrapped under. */
+const WRAP_OWNER = "journal";
+
+interface Parts {
+  store: Store;
+  dispatcher: Dispatcher;
+  deliveries: Deliveries;
+}
+
+/** What `ctx.exports` has of sender.ts. */
+interface SenderExports {
+  WebhookSender: { send(request: AttemptRequest): Promise<AttemptResult> };
+}
+
+export class Journal extends DurableObject<Env> implements JournalForUsers, JournalForRoutes {
+  /** The time as this object sees it. A field: out of reach of any caller, but not of a test inside the runtime. */
+  now = (): number => Date.now();
+  #parts: Parts | undefined;
+  /** When the alarm is set for; undefined when it is not. */
+  #alarmAt: number | undefined;
+  #sweepAt = 0;
+  readonly #waiters = new Set<() => void>();
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.blockConcurrencyWhile(async () => {
+      migrate(ctx.storage, SCHEMA);
+      this.#alarmAt = (await ctx.storage.getAlarm()) ?? undefined;
+    });
+  }
+
+  /** Rejects with ConfigError on incomplete settings, at each call: the next deployment may have mended them. */
+  async #open(): Promise<Parts> {
+    if (this.#parts !== undefined) return this.#parts;
+    const config = await configOf(this.env);
+    if (this.#parts !== undefined) return this.#parts;
+    const store = new Store(this.ctx.storage.sql, config.wrapperFor(WRAP_OWNER));
+    const directory = () => this.env.DIRECTORY.getByName(DIRECTORY_NAME) as unknown as DirectoryForJournal;
+    const dispatcher = new Dispatcher({
+      store,
+      key: config.webhookKey,
+      policy: targetPolicy(config),
+      now: () => this.now(),
+      random: Math.random,
+      send: (request) => (this.ctx.exports as unknown as SenderExports).WebhookSender.send(request),
+      endpoints: () => directory().webhookEndpoints(),
+      reportDisabled: async (row) => {
+        const { webhook_id, epoch, disabled } = row;
+        await directory().disableWebhook(webhook_id, epoch, disabled!);
+        await serviceJournal(this.env).append([{ event: disabledEvent(row) }]);
+      },
+      wakeBy: (at) => this.#wakeBy(at),
+    });
+    this.#parts = { store, dispatcher, deliveries: new Deliveries(store, dispatcher) };
+    return this.#parts;
+  }
+
+  // ---- For the users' objects ---------------------------------------------------------------------------
+
+  async append(entries: JournalEntry[]): Promise<void> {
+    if (entries.length > MAX_APPEND) throw new TypeError(`append: at most ${MAX_APPEND} events at once`);
+    const checked = entries.map(({ event, callbackUrl }) => {
+      const parsed = webhookEvent.safeParse(event);
+      if (!parsed.success) {
+        const [issue] = parsed.error.issues;
+        throw new TypeError(`append: not an event: ${issue?.path.join(".")}: ${issue?.message}`);
+      }
+      return { event: parsed.data, callbackUrl };
+    });
+    const { store, dispatcher } = await this.#open();
+    let n = store.last()?.n ?? 0;
+    const before = n;
+    this.ctx.storage.transactionSync(() => {
+      const recordedAt = Math.max(this.now(), store.last()?.recorded_at ?? 0);
+      for (const { event, callbackUrl } of checked) {
+        const userId = event.user_id ?? "";
+        if (store.has(userId, event.event_id)) continue;
+        n += 1;
+        store.insertEvent(
+          {
+            n,
+            user_id: userId,
+            event_id: event.event_id,
+            type: event.type,
+            at: fromTimestamp(event.timestamp),
+            recorded_at: recordedAt,
+            body: eventText(event),
+          },
+          callbackUrl,
+        );
+      }
+    });
+    if (n === before) return;
+    // No await since the transaction: events and alarm become durable together, before any reply or attempt leaves.
+    this.#scheduleSweep(store);
+    dispatcher.wake(n);
+    for (const wake of [...this.#waiters]) wake();
+  }
+
+  // ---- The feed -----------------------------------------------------------------------------------------
+
+  async read(query: FeedQuery): Promise<FeedPage> {
+    const { store } = await this.#open();
+    const deadline = this.now() + Math.min(query.waitMs ?? 0, MAX_WAIT_MS);
+    let { after } = query;
+    for (;;) {
+      const { rows, scanned } = store.feed({ ...query, after, maxScan: MAX_SCAN });
+      after = scanned;
+      const more = scanned < (store.last()?.n ?? 0);
+      const left = deadline - this.now();
+      if (rows.length > 0 || left <= 0 || this.#waiters.size >= MAX_WAITERS) {
+        return {
+          items: rows.map(({ n, body }) => ({ position: n, event: JSON.parse(body) as WebhookEvent })),
+          position: after,
+          more,
+        };
+      }
+      // With more to look at, others get their turn in between.
+      await this.#nextAppend(more ? 0 : left);
+    }
+  }
+
+  /** Resolves at the next append, or when the time is over. */
+  async #nextAppend(waitMs: number): Promise<void> {
+    let wake: () => void = () => {};
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      this.#waiters.add(wake);
+      timer = setTimeout(resolve, waitMs);
+    });
+    clearTimeout(timer);
+    this.#waiters.delete(wake);
+  }
+
+  async locate(eventId: string): Promise<{ position: number; recordedAt: number } | undefined> {
+    const row = (await this.#open()).store.eventById(eventId);
+    return row === undefined ? undefined : { position: row.n, recordedAt: row.recorded_at };
+  }
+
+  async positionBefore(ms: number): Promise<number> {
+    return (await this.#open()).store.positionBefore(ms);
+  }
+
+  // ---- Deliveries ---------------------------------------------------------------------------------------
+
+  async endpointsChanged(): Promise<void> {
+    const { dispatcher } = await this.#open();
+    await dispatcher.refresh();
+    dispatcher.wake();
+  }
+
+  async deliveries(query: {
+    status?: DeliveryStatus;
+    webhookId?: string;
+    limit: number;
+    before?: number;
+  }): Promise<RpcResult<DeliveryPage>> {
+    return (await this.#open()).deliveries.list(query);
+  }
+
+  async redeliver(deliveryId: string): Promise<RpcResult<DeliveryView>> {
+    return (await this.#open()).deliveries.redeliver(deliveryId);
+  }
+
+  async redeliverRange(range: {
+    replayId: string;
+    webhookId: string;
+    fromMs: number;
+    toMs: number;
+  }): Promise<RpcResult<{ events: number }>> {
+    return (await this.#open()).deliveries.redeliverRange(range);
+  }
+
+  /** One attempt, now, outside every schedule, at an enabled or a disabled endpoint. */
+  async test(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>> {
+    const { dispatcher } = await this.#open();
+    await dispatcher.refresh();
+    const endpoint = (await dispatcher.endpoints()).find((known) => known.webhookId === webhookId);
+    if (endpoint === undefined || webhookId === CALLBACK) return NO_SUCH_WEBHOOK;
+    const event: WebhookEvent = {
+      type: TEST_EVENT_TYPE,
+      timestamp: toTimestamp(this.now()),
+      event_id: eventId,
+      data: { webhook_id: webhookId },
+    };
+    const { at, duration, result } = await dispatcher.attemptOnce(endpoint, eventId, eventText(event));
+    const delivered = "status" in result && isSuccess(result.status);
+    return { ok: true, value: { ...attemptView(logged(at, duration, result)), delivered } };
+  }
+
+  // ---- The alarm ----------------------------------------------------------------------------------------
+
+  /** Makes sure the alarm fires no later than `at`. setAlarm costs a row, so a sooner one is left as it is. */
+  #wakeBy(at: number): void {
+    if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;
+    this.#alarmAt = at;
+    void this.ctx.storage.setAlarm(at);
+  }
+
+  /** An event in the journal is a reason to be awake when its 30 days are over. */
+  #scheduleSweep(store: Store): void {
+    const oldest = store.oldest();
+    if (oldest === undefined) return;
+    this.#sweepAt = Math.max(this.#sweepAt, oldest.recorded_at + RETENTION_MS);
+    this.#wakeBy(this.#sweepAt);
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAt = undefined;
+    const { store, dispatcher } = await this.#open();
+    const now = this.now();
+    // Not awaited by anyone here: a receiver that hangs must not hold up the alarm the others' retries wait for.
+    dispatcher.save();
+    dispatcher.wake(store.last()?.n ?? 0);
+    if (now >= this.#sweepAt) {
+      const more = store.prune(now - RETENTION_MS, SWEEP_BATCH);
+      this.#sweepAt = now + (more ? SWEEP_PAUSE_MS : SWEEP_INTERVAL_MS);
+    }
+    // The newest event is kept whatever its age: nothing has to be awake for it alone.
+    if ((store.oldest()?.n ?? 0) < (store.last()?.n ?? 0)) this.#scheduleSweep(store);
+  }
+}
+
+/** The id follows from what happened: a report that is repeated, or made by several shards, is one event. */
+function disabledEvent(row: EndpointRow): WebhookEvent {
+  const digest = sha256(utf8(`webhook.disabled\n${row.webhook_id}\n${row.epoch}`)).subarray(0, 16);
+  return {
+    type: "webhook.disabled",
+    timestamp: toTimestamp(row.disabled_at!),
+    event_id: toBase58(concatBytes(Uint8Array.of(1), digest)),
+    data: {
+      webhook_id: row.webhook_id,
+      reason: row.disabled!,
+      ...(row.failing_since === null ? {} : { failing_since: toTimestamp(row.failing_since) }),
+    },
+  };
+}

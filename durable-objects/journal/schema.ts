@@ -1,0 +1,59 @@
+// The journal's tables. In the clear: ids, types, times and status words, which is all an event holds (its schema
+// sees to that); callback URLs, which may carry a token, are wrapped.
+//
+// Rows written are the cost of this object. An event is two (itself and its place in the index) and one more when
+// it is deleted; a delivery that succeeds at once is none: an endpoint is a position in the journal, written for
+// many events together. Only what failed becomes a row of its own.
+
+export const SCHEMA: readonly string[] = [
+  `-- n is the order of the feed. The newest row is never deleted, so that no n is given out twice.
+   CREATE TABLE events (
+     n INTEGER PRIMARY KEY,
+     user_id TEXT NOT NULL,               -- '' for the service's own
+     event_id TEXT NOT NULL,
+     type TEXT NOT NULL,
+     at INTEGER NOT NULL,                 -- the event's timestamp; all times: milliseconds since the epoch
+     recorded_at INTEGER NOT NULL,        -- grows with n
+     body TEXT NOT NULL,                  -- the JSON text as it is signed and sent
+     callback BLOB                        -- wrapped URL
+   );
+   CREATE UNIQUE INDEX events_by_id ON events (user_id, event_id);
+
+   -- How far each endpoint of the Directory's list has got; 'callback' stands for all callback URLs. Everything up
+   -- to position is delivered, a row of deliveries, or not asked for.
+   CREATE TABLE endpoints (
+     webhook_id TEXT PRIMARY KEY,
+     epoch INTEGER NOT NULL,
+     position INTEGER NOT NULL,
+     listed_from INTEGER NOT NULL,        -- the list of deliveries begins behind it: before, the filter was another
+     types TEXT,                          -- JSON; the filter as last seen
+     failing_since INTEGER,
+     last_failure_at INTEGER,
+     disabled TEXT,                       -- 'gone' or 'failing': decided here
+     disabled_at INTEGER,
+     reported INTEGER NOT NULL DEFAULT 0  -- whether the Directory and the feed have been told
+   ) WITHOUT ROWID;
+
+   -- Ranges being delivered once more; deleted when done.
+   CREATE TABLE replays (
+     replay_id TEXT PRIMARY KEY,
+     webhook_id TEXT NOT NULL,
+     position INTEGER NOT NULL,
+     last_n INTEGER NOT NULL,
+     from_at INTEGER NOT NULL,
+     to_at INTEGER NOT NULL
+   ) WITHOUT ROWID;
+
+   -- Deliveries that did not succeed at once. Deleted with their event.
+   CREATE TABLE deliveries (
+     lane TEXT NOT NULL,                  -- the endpoint's id, or 'callback.' and a hash of the URL's origin
+     n INTEGER NOT NULL,
+     status TEXT NOT NULL,
+     attempts INTEGER NOT NULL,           -- since started_at
+     started_at INTEGER NOT NULL,         -- the schedule's beginning
+     next_at INTEGER,                     -- NULL once it is decided
+     log TEXT NOT NULL,                   -- JSON [[at, duration, status code or error], ...], the latest
+     PRIMARY KEY (lane, n)
+   ) WITHOUT ROWID;
+   CREATE INDEX deliveries_due ON deliveries (lane, next_at) WHERE next_at IS NOT NULL;`,
+];
