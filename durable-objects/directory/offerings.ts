@@ -43,6 +43,8 @@ export class Offerings {
   readonly #ledger: Ledger;
   /** Current offers by selection; emptied by every change. Everything in it is stored already. */
   readonly #current = new Map<string, { offer: Offer; refreshAt: number }>();
+  /** Grows with every change: an offer made before one is not remembered after it. */
+  #generation = 0;
 
   constructor(sql: SqlStorage, config: Config, ledger: Ledger) {
     this.#sql = sql;
@@ -124,7 +126,7 @@ export class Offerings {
             canonical,
             now,
           );
-          this.#current.clear();
+          this.#forgetOffers();
         },
       };
     });
@@ -141,7 +143,7 @@ export class Offerings {
         entry: { operation: "offering.removed", status: "success" },
         write: () => {
           this.#retire(offeringId, Date.now());
-          this.#current.clear();
+          this.#forgetOffers();
         },
       };
     });
@@ -173,7 +175,7 @@ export class Offerings {
             "INSERT OR REPLACE INTO published (name, content) VALUES ('manifest', ?)",
             canonical,
           );
-          this.#current.clear();
+          this.#forgetOffers();
         },
       };
     });
@@ -184,7 +186,9 @@ export class Offerings {
     const selection = offeringId ?? "";
     const cached = this.#current.get(selection);
     if (cached !== undefined && Date.now() < cached.refreshAt) return cached.offer;
-    return this.#ledger.change<Offer | undefined>(async () => {
+    let generation = this.#generation;
+    const offer = await this.#ledger.change<Offer | undefined>(async () => {
+      generation = this.#generation;
       const offerings = offeringId === undefined ? this.list() : [this.get(offeringId)];
       if (!offerings.every((offering) => offering !== undefined)) return { answer: undefined };
       const now = Date.now();
@@ -192,35 +196,37 @@ export class Offerings {
       const fingerprint = fingerprintOf({ service_id: this.#config.serviceId, ...content });
       // Another caller, or this object before it was evicted, may have made it already.
       const stored = this.#stored(selection, fingerprint, now);
-      if (stored !== undefined) return { answer: this.#remember(selection, stored) };
-      const offer = await signOffer(this.#config.signingKey, {
+      if (stored !== undefined) return { answer: stored };
+      const made = await signOffer(this.#config.signingKey, {
         ...content,
         issued_at: toTimestamp(now),
         valid_until: toTimestamp(now + OFFER_VALIDITY_MS),
       });
       return {
-        answer: offer,
+        answer: made,
         entry: {
           operation: "offer.issued",
           status: "success",
           request: { offerings: offerings.length },
-          response: { offer_id: offer.offer_id, valid_until: offer.valid_until },
+          response: { offer_id: made.offer_id, valid_until: made.valid_until },
         },
-        write: () => {
+        write: () =>
           this.#sql.exec(
             `INSERT INTO offers (offer_id, selection, fingerprint, issued_at, valid_until, body)
              VALUES (?, ?, ?, ?, ?, ?)`,
-            offer.offer_id,
+            made.offer_id,
             selection,
             fingerprint,
             now,
             now + OFFER_VALIDITY_MS,
-            JSON.stringify(offer),
-          );
-          this.#remember(selection, offer);
-        },
+            JSON.stringify(made),
+          ),
       };
     });
+    // Only now: an offer whose transaction failed is none of ours.
+    if (offer !== undefined && generation === this.#generation)
+      this.#current.set(selection, { offer, refreshAt: Date.parse(offer.issued_at) + OFFER_REFRESH_MS });
+    return offer;
   }
 
   /** Whether an offer is one of ours and can still be accepted. */
@@ -231,9 +237,9 @@ export class Offerings {
     );
   }
 
-  #remember(selection: string, offer: Offer): Offer {
-    this.#current.set(selection, { offer, refreshAt: Date.parse(offer.issued_at) + OFFER_REFRESH_MS });
-    return offer;
+  #forgetOffers(): void {
+    this.#generation++;
+    this.#current.clear();
   }
 
   #stored(selection: string, fingerprint: string, now: number): Offer | undefined {
