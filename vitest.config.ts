@@ -9,6 +9,8 @@ process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";
 process.env.WRANGLER_SEND_METRICS ??= "false";
 process.env.WRANGLER_WRITE_LOGS ??= "false";
 
+/** Far above what any of them takes: a busy machine is no failure. */
+const UNIT_TEST_TIMEOUT_MS = 30_000;
 const WORKERD_TEST_TIMEOUT_MS = 20_000;
 const E2E_TEST_TIMEOUT_MS = 60_000;
 /** Starting two clusters and the Worker happens in hooks. */
@@ -21,6 +23,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          testTimeout: UNIT_TEST_TIMEOUT_MS,
           environment: "node",
           include: ["test/unit/**/*.test.{ts,tsx}"],
         },
@@ -40,6 +43,7 @@ export default defineConfig({
             "./test/wycheproof-setup.ts",
             "./test/merkle-setup.ts",
             "./test/witness-setup.ts",
+            "./test/webhook-receiver-setup.ts",
           ],
           testTimeout: WORKERD_TEST_TIMEOUT_MS,
           // All files share one pair of clusters, and on it one durable consumer: two bridges at once

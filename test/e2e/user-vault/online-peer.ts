@@ -22,7 +22,7 @@ import { fromBase64 } from "../../../src/protocol/encoding.ts";
 import { LABELS } from "../../../src/protocol/labels.ts";
 import { toTimestamp } from "../../../src/protocol/primitives.ts";
 import { serviceInboxPrefix, userInboxPrefix, userPermissions } from "../../../src/protocol/subjects.ts";
-import type { Opened, Sent, ServicePeer } from "./service-peer.ts";
+import type { Opened, Sent, ServicePeer } from "../../unit/user-vault/service-peer.ts";
 
 const SETUP_JWT_SECONDS = 900;
 const LASTING_JWT_SECONDS = 24 * 3_600;
