@@ -24,8 +24,13 @@ import { VaultError } from "./errors.ts";
 export type Answer =
   | {
       decision: "approved";
-      /** What the kind of request asks for; absent where the approval alone is the answer. */
+      /**
+       * What the kind of request asks for. Absent: the kind's handler computes it from what the vault holds, or the
+       * approval alone is the answer. When given, it is sent as it is and the handler is not asked.
+       */
       result?: Json;
+      /** What the person chose, for the handler: a payment method, which of the asked paths. Not sent as such. */
+      choices?: { [name: string]: Json };
       /** The number shown where the person acts; needed when the ask says so. */
       match_code?: string;
       /** RFC 3339, UTC with milliseconds: how long the service may rely on this approval. */
@@ -43,6 +48,9 @@ export type Answer =
 
 /** The answer to an ask that holds anything this vault cannot show: nobody signs what they did not see. */
 export const UNSUPPORTED: Answer = { decision: "denied", reason: "unsupported" };
+
+/** Reasons have to fit the answer's schema, whoever wrote them. */
+export const MAX_REASON_CHARACTERS = 128;
 
 /** The answer to an ask for something the contract does not grant. */
 export const NOT_GRANTED: Answer = { decision: "denied", reason: "not_granted" };

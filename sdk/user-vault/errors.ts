@@ -9,6 +9,7 @@ export type VaultErrorCode =
   | "contract_ended"
   | "contract_not_active"
   | "contract_unknown"
+  | "holding_invalid"
   | "invite_invalid"
   | "invite_refused"
   | "match_code_missing"

@@ -83,6 +83,10 @@ export type VaultEvent =
   | { type: "ask_changed"; ask: Ask }
   | { type: "contract_changed"; contract: ContractInfo }
   | { type: "delivered"; receipt: Receipt }
+  /** The service said something under a kind: a payment's progress, a call's signal. `ref`: what it belongs to. */
+  | { type: "heard"; contract_id: string; event_type: string; event_id: string; ref?: string; payload: Json }
+  /** An answer or a message changed what the vault holds; `service_id` is "" for the person's own. */
+  | { type: "holdings_changed"; service_id: string; collection: string }
   /** A message of ours expired before the service said that it has it. */
   | { type: "undelivered"; event_id: string; event_type: string; contract_id: string }
   /** A message was not believed; nothing was changed or answered. */

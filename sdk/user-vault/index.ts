@@ -3,6 +3,17 @@
 export type { Answer } from "./answer.ts";
 export { type Problem, VaultError, type VaultErrorCode } from "./errors.ts";
 export type { Ask, ContractInfo, Log, Receipt, VaultEvent } from "./events.ts";
+export {
+  defineHears,
+  type Handled,
+  type HandledAsk,
+  type Handler,
+  type HandlerContext,
+  type HandlerSigner,
+  type Hears,
+} from "./handlers/handler.ts";
+export { handlers } from "./handlers/index.ts";
+export type { Holding, Holdings, Shelf } from "./holdings.ts";
 export type { Fetch } from "./http.ts";
 export { type Invite, parseInvite } from "./invite.ts";
 export type { MessageSpaceAccess } from "./links.ts";

@@ -15,7 +15,7 @@ import { type AgreementKey, importAgreementKey, newAgreementKey } from "../../sr
 import { keyIdOf } from "../../src/crypto/hash.ts";
 import { isSoundAgreementKey } from "../../src/crypto/keys.ts";
 import { MessageTooLarge, seal } from "../../src/crypto/seal.ts";
-import { importSigningKey, type SigningKey } from "../../src/crypto/signing.ts";
+import { importSigningKey, type SigningKey, signJson } from "../../src/crypto/signing.ts";
 import { kindName, requestStatus } from "../../src/protocol/asking.ts";
 import {
   type ContractAccepted,
@@ -47,9 +47,20 @@ import {
 import type { Offer } from "../../src/protocol/offer.ts";
 import { eventId as eventIdSchema, fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject, messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
-import { type Answer, buildAnswer, checkAsk, NOT_GRANTED, UNSUPPORTED } from "./answer.ts";
+import { kindAsking } from "../../src/requests/registry.ts";
+import {
+  type Answer,
+  buildAnswer,
+  checkAsk,
+  MAX_REASON_CHARACTERS,
+  NOT_GRANTED,
+  UNSUPPORTED,
+} from "./answer.ts";
 import { VaultError } from "./errors.ts";
 import { askView, contractExpiry, contractView, type Log, receiptView, type VaultEvent } from "./events.ts";
+import type { HandlerContext } from "./handlers/handler.ts";
+import { Handlers } from "./handlers/index.ts";
+import { checkHolding, HoldingsDraft } from "./holdings.ts";
 import { newIdentity } from "./identity.ts";
 import { Lanes } from "./lanes.ts";
 import type {
@@ -76,6 +87,8 @@ const REVOKE_LIFETIME_MS = MAX_ENVELOPE_LIFETIME_MS;
 export const MAX_OPEN_ASKS = 256;
 /** Missing numbers named in one receipt (bounded by the receipt's schema). */
 const MAX_MISSING_NAMED = 64;
+/** How often an answer is computed again because what it was computed from changed meanwhile. */
+const MAX_ANSWER_ATTEMPTS = 8;
 /** A message named as missing is sent again at once, unless it was sent this recently and may be on its way. */
 const MISSING_RESEND_AFTER_MS = 2_000;
 
@@ -105,6 +118,8 @@ export interface MailboxOptions {
   /** Something may have to be sent, or a contract's links to change. */
   onWork: () => void;
   log: Log;
+  /** How kinds are answered from what the vault holds; by default, every handler of this library. */
+  handlers?: Handlers;
 }
 
 /** What a handler decided; written in one transaction with the memory of the message. */
@@ -126,16 +141,18 @@ export class Mailbox {
   readonly #emit: (event: VaultEvent) => void;
   readonly #onWork: () => void;
   readonly #log: Log;
+  readonly #handlers: Handlers;
   readonly #lanes = new Lanes();
   /** By service; keys are imported once. */
   readonly #signers = new Map<string, SigningKey>();
 
-  constructor({ store, now, emit, onWork, log }: MailboxOptions) {
+  constructor({ store, now, emit, onWork, log, handlers }: MailboxOptions) {
     this.#store = store;
     this.#now = now;
     this.#emit = emit;
     this.#onWork = onWork;
     this.#log = log;
+    this.#handlers = handlers ?? new Handlers();
   }
 
   /** Resolves when no message is being handled and no answer written. */
@@ -332,7 +349,9 @@ export class Mailbox {
   }
 
   #schemaOf(eventType: string): z.ZodType | undefined {
-    if (kindOfRequest(eventType) !== undefined) return looseRequest;
+    if (askedKind(eventType) !== undefined) return looseRequest;
+    const hears = this.#handlers.hearing(eventType);
+    if (hears !== undefined) return hears.payload;
     return Object.hasOwn(servicePayloads, eventType)
       ? servicePayloads[eventType as ServiceEventType]
       : undefined;
@@ -352,7 +371,9 @@ export class Mailbox {
     const verdict =
       contract.status === "paused" && !PAUSED_TYPES.has(eventType)
         ? REFUSED("paused")
-        : await this.#judge(identity, contract, header, payload);
+        : this.#handlers.hearing(eventType) !== undefined
+          ? this.#onHeard(contract, header, payload as Json)
+          : await this.#judge(identity, contract, header, payload);
     this.#commit(header, verdict);
   }
 
@@ -363,7 +384,7 @@ export class Mailbox {
     header: EnvelopeHeader,
     payload: unknown,
   ): Promise<Verdict> {
-    const kind = kindOfRequest(header.event_type);
+    const kind = askedKind(header.event_type);
     if (kind !== undefined)
       return this.#onAsk(identity, contract, header, kind, payload as { [name: string]: Json });
     switch (header.event_type) {
@@ -624,6 +645,49 @@ export class Mailbox {
     };
   }
 
+  /**
+   * Something said under a kind: its handler changes what is held in the transaction that stores the message. Not
+   * asynchronous, and committed without a pause: nothing can change between the handler's reading and its writing.
+   */
+  #onHeard(contract: ContractRow, header: EnvelopeHeader, payload: Json): Verdict {
+    const { event_id, event_type, ref } = header;
+    const draft = new HoldingsDraft((work) => this.#store.transaction(work), contract.serviceId);
+    const refused = this.#handlers
+      .hearing(event_type)!
+      .run(
+        payload,
+        { ...this.#contextOf(contract), eventId: event_id, ...(ref === undefined ? {} : { ref }) },
+        draft,
+      );
+    if (refused !== undefined) return REFUSED(refused.refuse);
+    return {
+      outcome: "stored",
+      write: (tx, fresh, events) => {
+        for (const touched of draft.apply(tx)) events.push({ type: "holdings_changed", ...touched });
+        events.push({
+          type: "heard",
+          contract_id: fresh.contractId,
+          event_type,
+          event_id,
+          ...(ref === undefined ? {} : { ref }),
+          payload,
+        });
+      },
+    };
+  }
+
+  #contextOf(contract: ContractRow): HandlerContext {
+    return {
+      now: this.#now(),
+      serviceId: contract.serviceId,
+      userId: contract.terms.contract.user_id,
+      contract: contract.terms.contract,
+      contractId: contract.contractId,
+      manifest: contract.terms.offer.handler_manifest,
+      newId: newEventId,
+    };
+  }
+
   #onRequestCancelled(contract: ContractRow, requestId: string): Verdict {
     return {
       outcome: "stored",
@@ -773,32 +837,104 @@ export class Mailbox {
   /**
    * Answers an open ask: the decision, the signed statement and the sealed answer become durable in one transaction,
    * or nothing of it does. Returns the answer's event id. Throws VaultError `ask_unknown`, `ask_closed` (answered,
-   * withdrawn or expired), `answer_invalid`, `match_code_missing`, `too_large`.
+   * withdrawn or expired), `answer_invalid`, `match_code_missing`, `too_large`, `holding_invalid`, `store_busy`.
    */
   answer(requestId: string, answer: Answer): Promise<string> {
     const serviceId = this.#store.transaction((tx) => tx.ask(requestId)?.serviceId);
     if (serviceId === undefined) throw new VaultError("ask_unknown", `There is no ask ${requestId}.`);
     return this.#lanes.run(serviceId, async () => {
-      const { ask, contract, identity } = this.#store.transaction((tx) => {
-        const ask = tx.ask(requestId)!;
-        return { ask, contract: tx.contract(ask.contractId)!, identity: tx.identity(ask.serviceId)! };
-      });
-      assertOpen(ask, this.#now());
-      const { row, send } = await this.#answered(identity, contract, ask, answer);
-      const events: VaultEvent[] = [];
-      this.#store.transaction((tx) => {
-        // The clock went on while the answer was sealed; a withdrawal cannot have come in, it waits for this lane,
-        // but an expiry can.
-        assertOpen(tx.ask(requestId)!, this.#now());
-        const fresh = tx.contract(ask.contractId)!;
-        tx.saveAsk(row);
-        this.#post(tx, fresh, send);
-        tx.saveContract(fresh);
-        events.push({ type: "ask_changed", ask: askView(row, fresh) });
-      });
-      this.#done(events);
-      return send.eventId;
+      for (let attempt = 1; attempt <= MAX_ANSWER_ATTEMPTS; attempt++) {
+        const eventId = await this.#answerOnce(requestId, answer);
+        if (eventId !== undefined) return eventId;
+      }
+      throw new VaultError("store_busy", "What the answer rests on keeps changing; try again.");
     });
+  }
+
+  /** Undefined, and nothing stored, when what the answer was computed from changed before it could be stored. */
+  async #answerOnce(requestId: string, answer: Answer): Promise<string | undefined> {
+    const { ask, contract, identity } = this.#store.transaction((tx) => {
+      const ask = tx.ask(requestId)!;
+      return { ask, contract: tx.contract(ask.contractId)!, identity: tx.identity(ask.serviceId)! };
+    });
+    assertOpen(ask, this.#now());
+    const draft = new HoldingsDraft((work) => this.#store.transaction(work), contract.serviceId);
+    const handled = await this.#handled(identity, contract, ask, answer, draft);
+    const { row, send } = await this.#answered(identity, contract, ask, handled);
+    const events: VaultEvent[] = [];
+    const stored = this.#store.transaction((tx) => {
+      // The clock went on while the answer was sealed; a withdrawal cannot have come in, it waits for this lane,
+      // but an expiry can, and so can a change of what the person holds.
+      assertOpen(tx.ask(requestId)!, this.#now());
+      if (!draft.isCurrent(tx)) return false;
+      const fresh = tx.contract(ask.contractId)!;
+      tx.saveAsk(row);
+      this.#post(tx, fresh, send);
+      tx.saveContract(fresh);
+      // A refusal leaves nothing behind but its answer.
+      if (handled.decision === "approved")
+        for (const touched of draft.apply(tx)) events.push({ type: "holdings_changed", ...touched });
+      events.push({ type: "ask_changed", ask: askView(row, fresh) });
+      return true;
+    });
+    if (!stored) return undefined;
+    if (draft.writes) this.#store.scrub();
+    this.#done(events);
+    return send.eventId;
+  }
+
+  /** The answer with the result its kind's handler computed, or the denial the handler came to. */
+  async #handled(
+    identity: IdentityRow,
+    contract: ContractRow,
+    ask: AskRow,
+    answer: Answer,
+    draft: HoldingsDraft,
+  ): Promise<Answer> {
+    const handler = this.#handlers.of(ask.kind)?.answer;
+    if (answer.decision !== "approved" || answer.result !== undefined || handler === undefined) return answer;
+    const payload = ask.payload as { [name: string]: Json };
+    // What cannot be shown can only be denied; `buildAnswer` says so.
+    if (checkAsk(ask.kind, payload).verdict !== "shown") return answer;
+    const key = await this.#signer(identity);
+    const handled = await handler(
+      {
+        requestId: ask.requestId,
+        kind: ask.kind,
+        ...(ask.operation === undefined ? {} : { operation: ask.operation }),
+        payload,
+        context: this.#contextOf(contract),
+      },
+      answer,
+      draft,
+      { publicKey: key.publicKeyText, sign: (label, value) => signJson(key, label, value) },
+    );
+    if ("refuse" in handled)
+      return { decision: "denied", reason: handled.refuse.slice(0, MAX_REASON_CHARACTERS) };
+    return handled.result === undefined ? answer : { ...answer, result: handled.result };
+  }
+
+  /** Says something under a contract (`call.signal`, `notify.read`); `ref` is the request it belongs to. */
+  say(contractId: string, eventType: string, payload: Json, ref?: string): Promise<string> {
+    return this.#sendAs(contractId, eventType, payload, () => {}, ref);
+  }
+
+  // ---- holdings -----------------------------------------------------------------------------------------
+
+  /** Reads what is held, in a transaction of its own. */
+  readHoldings<T>(read: (tx: VaultTransaction) => T): T {
+    return this.#store.transaction(read);
+  }
+
+  /** Keeps a value, or lets go of it when undefined. Throws VaultError `holding_invalid`. */
+  hold(serviceId: string, collection: string, key: string, value: Json | undefined): void {
+    if (value !== undefined) checkHolding(collection, key, value);
+    this.#store.transaction((tx) => {
+      if (value === undefined) tx.deleteHolding(serviceId, collection, key);
+      else tx.saveHolding(serviceId, collection, key, value);
+    });
+    this.#store.scrub();
+    this.#emit({ type: "holdings_changed", service_id: serviceId, collection });
   }
 
   async #answered(
@@ -1270,6 +1406,10 @@ export class Mailbox {
     this.#onWork();
   }
 }
+
+/** The kind an event type asks for: `<kind>.request`, or one of its own (`call.initiate`). */
+const askedKind = (eventType: string): string | undefined =>
+  kindOfRequest(eventType) ?? kindAsking(eventType);
 
 /** Which messages a contract's state lets through to verification. */
 function admits(contract: ContractRow, { contract_id, event_type, seq }: EnvelopeHeader): boolean {

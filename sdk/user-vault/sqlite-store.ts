@@ -4,6 +4,7 @@
 
 import { chmodSync, existsSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import type { Json } from "../../src/protocol/json.ts";
 import { VaultError } from "./errors.ts";
 import type {
   AskRow,
@@ -18,7 +19,7 @@ import type {
 } from "./store.ts";
 
 /** Grows with the schema; a file of a newer version is refused rather than misread. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** How long opening waits for another process to let go of the file. */
 const BUSY_TIMEOUT_MS = 500;
 const SQLITE_BUSY = 5;
@@ -63,6 +64,14 @@ CREATE TABLE receipts (
   event_id TEXT PRIMARY KEY, contract_id TEXT NOT NULL, service_id TEXT NOT NULL, event_type TEXT NOT NULL,
   ref TEXT, seq INTEGER NOT NULL, sent_at INTEGER NOT NULL, received_at TEXT NOT NULL, outcome TEXT NOT NULL,
   reason TEXT, request_status TEXT, event_hash TEXT
+) STRICT, WITHOUT ROWID;
+`;
+
+/** Version 2: what the person holds. Values are JSON; service_id is "" for what belongs to no service. */
+const HOLDINGS_SCHEMA = `
+CREATE TABLE holdings (
+  service_id TEXT NOT NULL, collection TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (service_id, collection, key)
 ) STRICT, WITHOUT ROWID;
 `;
 
@@ -124,7 +133,8 @@ function migrate(db: DatabaseSync, path: string): void {
       `${path} was written by a newer version (${version}) of this library.`,
     );
   }
-  if (version === 0) db.exec(SCHEMA);
+  if (version < 1) db.exec(SCHEMA);
+  if (version < 2) db.exec(HOLDINGS_SCHEMA);
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   db.exec("COMMIT");
 }
@@ -479,6 +489,53 @@ class SqliteTransaction implements VaultTransaction {
       row.reason,
       row.requestStatus,
       row.eventHash,
+    );
+  }
+
+  holding(serviceId: string, collection: string, key: string): Json | undefined {
+    return this.#one(
+      (row) => JSON.parse(text(row.value)) as Json,
+      "SELECT value FROM holdings WHERE service_id = ? AND collection = ? AND key = ?",
+      serviceId,
+      collection,
+      key,
+    );
+  }
+
+  holdings(serviceId: string, collection: string): { key: string; value: Json }[] {
+    return this.#all(
+      "SELECT key, value FROM holdings WHERE service_id = ? AND collection = ? ORDER BY key",
+      serviceId,
+      collection,
+    ).map((row) => ({ key: text(row.key), value: JSON.parse(text(row.value)) as Json }));
+  }
+
+  holdingCollections(): { serviceId: string; collection: string; count: number }[] {
+    return this.#all(
+      "SELECT service_id, collection, COUNT(*) AS count FROM holdings GROUP BY service_id, collection",
+    ).map((row) => ({
+      serviceId: text(row.service_id),
+      collection: text(row.collection),
+      count: whole(row.count),
+    }));
+  }
+
+  saveHolding(serviceId: string, collection: string, key: string, value: Json): void {
+    this.#run(
+      "INSERT OR REPLACE INTO holdings VALUES (?, ?, ?, ?)",
+      serviceId,
+      collection,
+      key,
+      JSON.stringify(value),
+    );
+  }
+
+  deleteHolding(serviceId: string, collection: string, key: string): void {
+    this.#run(
+      "DELETE FROM holdings WHERE service_id = ? AND collection = ? AND key = ?",
+      serviceId,
+      collection,
+      key,
     );
   }
 

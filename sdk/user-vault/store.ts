@@ -219,6 +219,15 @@ export interface VaultTransaction {
   receipts(contractId?: string): ReceiptRow[];
   saveReceipt(row: ReceiptRow): void;
 
+  /** What is held for an owner: a service by its id, or "" for the person alone. */
+  holding(serviceId: string, collection: string, key: string): Json | undefined;
+  /** Sorted by key, by its UTF-8 bytes. */
+  holdings(serviceId: string, collection: string): { key: string; value: Json }[];
+  /** The collections that hold anything, of every owner. */
+  holdingCollections(): { serviceId: string; collection: string; count: number }[];
+  saveHolding(serviceId: string, collection: string, key: string, value: Json): void;
+  deleteHolding(serviceId: string, collection: string, key: string): void;
+
   /** When the next message is due or anything expires; undefined when nothing waits. */
   nextDue(): number | undefined;
 }

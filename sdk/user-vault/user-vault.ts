@@ -17,6 +17,7 @@ import {
   profile as profileSchema,
 } from "../../src/protocol/contract.ts";
 import { newEventId } from "../../src/protocol/ids.ts";
+import type { Json } from "../../src/protocol/json.ts";
 import { LABELS } from "../../src/protocol/labels.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import type { Offer, Offering } from "../../src/protocol/offer.ts";
@@ -36,6 +37,9 @@ import {
   receiptView,
   type VaultEvent,
 } from "./events.ts";
+import type { Handler } from "./handlers/handler.ts";
+import { Handlers } from "./handlers/index.ts";
+import { DATA, type Holding, PERSONAL } from "./holdings.ts";
 import { type Fetch, ServiceHttp } from "./http.ts";
 import { newNatsKey, openNatsKey } from "./identity.ts";
 import { type Invite, parseInvite } from "./invite.ts";
@@ -73,6 +77,8 @@ export interface UserVaultOptions {
   messageSpace: MessageSpaceAccess;
   /** Absent: every ask waits for `answer`. */
   policy?: Policy;
+  /** How kinds are answered from what the vault holds; absent: by every handler of this library. */
+  handlers?: readonly Handler[];
   /** Absent: nothing is logged. */
   log?: Log;
   fetch?: Fetch;
@@ -162,6 +168,7 @@ export class UserVault {
       emit: (event) => this.#emit(event),
       onWork: () => this.#work(),
       log: this.#log,
+      ...(options.handlers === undefined ? {} : { handlers: new Handlers(options.handlers) }),
     });
     this.#platform = new PlatformLink({
       access: messageSpace,
@@ -519,6 +526,54 @@ export class UserVault {
   async rotateKey(contractId: string): Promise<{ event_id: string }> {
     this.#assertOpen();
     return { event_id: await this.#mailbox.rotateKey(contractId) };
+  }
+
+  /** Says something under a live contract: a call's signal, that a notification was read. Sent until receipted. */
+  async say(
+    contractId: string,
+    eventType: string,
+    payload: Json,
+    ref?: string,
+  ): Promise<{ event_id: string }> {
+    this.#assertOpen();
+    return { event_id: await this.#mailbox.say(contractId, eventType, payload, ref) };
+  }
+
+  // ---- holdings -----------------------------------------------------------------------------------------
+
+  /**
+   * What the person holds, by collection and key: their own, or, with `serviceId`, what a service keeps with them.
+   * Handlers answer from it. `put` throws VaultError `holding_invalid`.
+   */
+  readonly holdings = {
+    get: (collection: string, key: string, serviceId: string = PERSONAL): Json | undefined =>
+      this.#mailbox.readHoldings((tx) => tx.holding(serviceId, collection, key)),
+    list: (collection: string, serviceId: string = PERSONAL): Holding[] =>
+      this.#mailbox.readHoldings((tx) => tx.holdings(serviceId, collection)),
+    collections: (): { serviceId: string; collection: string; count: number }[] =>
+      this.#mailbox.readHoldings((tx) => tx.holdingCollections()),
+    put: (collection: string, key: string, value: Json, serviceId: string = PERSONAL): void => {
+      this.#assertOpen();
+      this.#mailbox.hold(serviceId, collection, key, value);
+    },
+    delete: (collection: string, key: string, serviceId: string = PERSONAL): void => {
+      this.#assertOpen();
+      this.#mailbox.hold(serviceId, collection, key, undefined);
+    },
+  };
+
+  /** Keeps personal data under a path (`address/home`), to be shared when a service asks and the person agrees. */
+  setData(path: string, value: Json): void {
+    this.holdings.put(DATA, path, value);
+  }
+
+  removeData(path: string): void {
+    this.holdings.delete(DATA, path);
+  }
+
+  /** The person's data, sorted by path. */
+  data(): { path: string; value: Json }[] {
+    return this.holdings.list(DATA).map(({ key, value }) => ({ path: key, value }));
   }
 
   // ---- waiting ------------------------------------------------------------------------------------------

@@ -8,6 +8,13 @@ export const kinds: readonly Kind[] = [auth];
 
 const byName = new Map(kinds.map((kind) => [kind.name, kind]));
 
+const byEventType = new Map(
+  kinds.flatMap((kind) => (kind.eventType === undefined ? [] : [[kind.eventType, kind.name] as const])),
+);
+
+/** The kind that asks under an event type of its own (`call.initiate`) rather than `<kind>.request`. */
+export const kindAsking = (eventType: string): string | undefined => byEventType.get(eventType);
+
 export const kindNamed = (name: string): Kind | undefined => byName.get(name);
 
 /** The operation of a kind an ask or a payload names; the only one when the kind has just one. */

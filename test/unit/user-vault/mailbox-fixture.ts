@@ -1,6 +1,8 @@
 // A mailbox over a store of the test's choice, connected to a scripted service without any network.
 
 import type { VaultEvent } from "../../../sdk/user-vault/events.ts";
+import type { Handler } from "../../../sdk/user-vault/handlers/handler.ts";
+import { Handlers } from "../../../sdk/user-vault/handlers/index.ts";
 import { newNatsKey } from "../../../sdk/user-vault/identity.ts";
 import { Mailbox } from "../../../sdk/user-vault/mailbox.ts";
 import { openSqliteStore } from "../../../sdk/user-vault/sqlite-store.ts";
@@ -21,7 +23,11 @@ export class MailboxFixture {
   /** Added to the real clock. */
   clockMs = 0;
 
-  constructor(peer: ServicePeer, store: VaultStore = openSqliteStore(":memory:")) {
+  constructor(
+    peer: ServicePeer,
+    store: VaultStore = openSqliteStore(":memory:"),
+    handlers?: readonly Handler[],
+  ) {
     this.peer = peer;
     this.store = store;
     this.mailbox = new Mailbox({
@@ -30,6 +36,7 @@ export class MailboxFixture {
       emit: (event) => this.events.push(event),
       onWork: () => {},
       log: () => {},
+      ...(handlers === undefined ? {} : { handlers: new Handlers(handlers) }),
     });
   }
 

@@ -1,0 +1,25 @@
+// Every handler there is. Adding one is its file and a line here.
+
+import type { Handler, Hears } from "./handler.ts";
+
+export const handlers: readonly Handler[] = [];
+
+/** Handlers by kind, and what they hear by event type. */
+export class Handlers {
+  readonly #byKind: ReadonlyMap<string, Handler>;
+  readonly #hears: ReadonlyMap<string, Hears>;
+
+  constructor(list: readonly Handler[] = handlers) {
+    this.#byKind = new Map(list.map((handler) => [handler.kind, handler]));
+    this.#hears = new Map(list.flatMap(({ hears }) => Object.entries(hears ?? {})));
+  }
+
+  /** The handler of a kind; `custom.<name>` falls back on the one named `custom`. */
+  of(kind: string): Handler | undefined {
+    return this.#byKind.get(kind) ?? (kind.startsWith("custom.") ? this.#byKind.get("custom") : undefined);
+  }
+
+  hearing(eventType: string): Hears | undefined {
+    return this.#hears.get(eventType);
+  }
+}
