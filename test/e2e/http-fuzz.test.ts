@@ -1,0 +1,193 @@
+// Every route, from the document it publishes about itself, with bodies and parameters that are almost right. The
+// answer may be any refusal, but never a 5xx, and never anything it was not given.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Backend } from "../../scripts/stack/backend.ts";
+import { type Stack, startStack } from "../../scripts/stack/stack.ts";
+
+/** Calls per route in `npm test`; FUZZ_CALLS=n for more. */
+const CALLS_PER_ROUTE = Number(process.env.FUZZ_CALLS ?? 12);
+const SEED = Number(process.env.FUZZ_SEED ?? 20_260_101);
+const TEST_TIMEOUT_MS = 240_000;
+const MAX_DEPTH = 6;
+
+// biome-ignore lint/suspicious/noExplicitAny: a JSON Schema is whatever the document says
+type Schema = any;
+
+let dir: string;
+let stack: Stack;
+let backend: Backend;
+let document: Schema;
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), "fuzz-"));
+  // The brake on public endpoints would answer 429 to most of this.
+  stack = await startStack({ dir });
+  backend = new Backend(stack.baseUrl, stack.adminApiKey);
+  document = await backend.expect(200, "GET", "/openapi.json");
+});
+
+afterAll(async () => {
+  await stack?.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const hostile = fc.oneof(
+  fc.constantFrom<unknown>(
+    null,
+    true,
+    "",
+    " ",
+    "\u0000",
+    "../../..",
+    "{}",
+    "svk_dev_x",
+    -1,
+    0,
+    1e21,
+    0.5,
+    "9".repeat(400),
+    "é".repeat(300),
+    "2026-02-30T00:00:00.000Z",
+    [],
+    {},
+    [[[[[[]]]]]],
+  ),
+  fc.string({ unit: "binary", maxLength: 40 }),
+  fc.integer(),
+  fc.jsonValue({ maxDepth: 4 }),
+);
+
+const deref = (schema: Schema): Schema =>
+  schema?.$ref === undefined
+    ? schema
+    : deref(
+        String(schema.$ref)
+          .split("/")
+          .slice(1)
+          .reduce((node, name) => node[name], document),
+      );
+
+/** Values of a schema's form, mostly; now and then something else. */
+function arbitraryOf(raw: Schema, depth = 0): fc.Arbitrary<unknown> {
+  const schema = deref(raw) ?? {};
+  const right = ((): fc.Arbitrary<unknown> => {
+    if (depth > MAX_DEPTH) return fc.constant(null);
+    if (schema.const !== undefined) return fc.constant(schema.const);
+    if (schema.enum) return fc.constantFrom(...schema.enum);
+    const variants = schema.anyOf ?? schema.oneOf;
+    if (variants) return fc.oneof(...variants.map((variant: Schema) => arbitraryOf(variant, depth + 1)));
+    if (schema.allOf)
+      return fc
+        .tuple(...schema.allOf.map((part: Schema) => arbitraryOf(part, depth + 1)))
+        .map((parts) => Object.assign({}, ...(parts as object[])));
+    switch (schema.type) {
+      case "string":
+        if (schema.pattern !== undefined) {
+          try {
+            return fc.stringMatching(new RegExp(schema.pattern, "u"), { maxLength: 60 });
+          } catch {
+            return fc.string();
+          }
+        }
+        return fc.string({ maxLength: Math.min(schema.maxLength ?? 60, 60) });
+      case "integer":
+      case "number":
+        return fc.integer({
+          min: Math.max(schema.minimum ?? -1_000, -1_000_000),
+          max: Math.min(schema.maximum ?? 1_000_000, 1_000_000),
+        });
+      case "boolean":
+        return fc.boolean();
+      case "array":
+        return fc.array(arbitraryOf(schema.items ?? {}, depth + 1), { maxLength: 3 });
+      case "object": {
+        const properties: Record<string, fc.Arbitrary<unknown>> = Object.fromEntries(
+          Object.entries(schema.properties ?? {}).map(([name, member]) => [
+            name,
+            arbitraryOf(member, depth + 1),
+          ]),
+        );
+        return fc.record(properties, {
+          requiredKeys: (schema.required ?? []).filter((name: string) => name in properties),
+        });
+      }
+      default:
+        return fc.jsonValue({ maxDepth: 2 });
+    }
+  })();
+  return fc.oneof({ arbitrary: right, weight: 12 }, { arbitrary: hostile, weight: 1 });
+}
+
+/** Secrets and internals that no answer may hold. */
+const leaks = () => [
+  ...Object.entries(stack.bindings)
+    .filter(([name]) => /KEY|KEK|SEED|CREDS/.test(name))
+    .map(([, value]) => value),
+  "at Object.",
+  "SQLITE",
+  "node_modules",
+];
+
+describe("fuzzing every route from /openapi.json", () => {
+  it(
+    "finds no 5xx and no leak",
+    async () => {
+      const forbidden = leaks();
+      const failures: string[] = [];
+      let calls = 0;
+      for (const [path, methods] of Object.entries<Schema>(document.paths)) {
+        for (const [method, operation] of Object.entries<Schema>(methods)) {
+          const parameters: Schema[] = (operation.parameters ?? []).map(deref);
+          const body = operation.requestBody?.content?.["application/json"]?.schema;
+          const call = fc.record({
+            body: body === undefined ? fc.constant(undefined) : arbitraryOf(body),
+            path: fc.record(
+              Object.fromEntries(
+                parameters
+                  .filter(({ in: where }) => where === "path")
+                  .map(({ name, schema }) => [name, arbitraryOf(schema)]),
+              ),
+            ),
+            query: fc.record(
+              Object.fromEntries(
+                parameters
+                  .filter(({ in: where, name }) => where === "query" && name !== "wait")
+                  .map(({ name, schema }) => [name, arbitraryOf(schema)]),
+              ),
+              { requiredKeys: [] },
+            ),
+          });
+          for (const sample of fc.sample(call, { numRuns: CALLS_PER_ROUTE, seed: SEED })) {
+            const filled = path.replace(/\{(\w+)\}/g, (_, name: string) =>
+              encodeURIComponent(
+                String((sample.path as Record<string, unknown>)[name] ?? "x").toWellFormed() || "x",
+              ),
+            );
+            const query = new URLSearchParams(
+              Object.entries(sample.query).map(
+                ([name, value]) => [name, String(value).toWellFormed()] as [string, string],
+              ),
+            );
+            const answer = await backend.call(method.toUpperCase(), `${filled}?${query}`, sample.body);
+            calls += 1;
+            const text = typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body);
+            const leaked = forbidden.find((secret) => text.includes(secret));
+            // 503 with Retry-After is an honest answer; nothing here overloads anything, so it is counted as a failure.
+            if (answer.status >= 500 || leaked !== undefined)
+              failures.push(
+                `${method.toUpperCase()} ${filled}?${query} ${JSON.stringify(sample.body)?.slice(0, 300)} → ${answer.status} ${leaked === undefined ? text.slice(0, 200) : "LEAK"}`,
+              );
+          }
+        }
+      }
+      expect(failures).toEqual([]);
+      expect(calls).toBeGreaterThan(CALLS_PER_ROUTE * 20);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
