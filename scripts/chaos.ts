@@ -306,6 +306,8 @@ async function main(): Promise<number> {
         if (killed < victims.length && number >= (killed + 1) * every) {
           const victim = victims[killed++]!;
           killing = killing.then(() => run!.kill(victim));
+          // Awaited after the asks; until then a failure must not end the process.
+          killing.catch(() => {});
         }
         await run!.ask(number, userIds[number % userIds.length]!);
       }
