@@ -17,16 +17,19 @@ export interface PeopleSettings {
   messageSpace: { endpoint: string; creds: string };
   /** Written when everyone is connected: user ids in the order of the invites. */
   connectedFile: string;
+  /** Written every second: how many asks are not both answered and confirmed by the service's receipt. */
+  unsettledFile: string;
 }
 
 export const vaultFile = (dir: string, person: number): string => join(dir, `person-${person}.sqlite`);
 
 const CONNECT_TIMEOUT_MS = 60_000;
-const KEEP_ALIVE_MS = 3_600_000;
+const REPORT_INTERVAL_MS = 1_000;
 
 async function main(): Promise<void> {
   const settings = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as PeopleSettings;
   const userIds: string[] = [];
+  const vaults: UserVault[] = [];
   for (const [person, invite] of settings.invites.entries()) {
     const vault = await UserVault.open({
       store: openSqliteStore(vaultFile(settings.dir, person)),
@@ -35,6 +38,7 @@ async function main(): Promise<void> {
         decisionOn(request_id) === "approved" ? { decision: "approved" } : { decision: "denied" },
     });
     vault.start();
+    vaults.push(vault);
     const known = vault.contracts()[0];
     const contract =
       known ??
@@ -45,7 +49,10 @@ async function main(): Promise<void> {
     userIds.push(contract.user_id);
   }
   if (!existsSync(settings.connectedFile)) writeFileSync(settings.connectedFile, JSON.stringify(userIds));
-  setInterval(() => {}, KEEP_ALIVE_MS);
+  setInterval(() => {
+    const unsettled = vaults.flatMap((vault) => vault.asks()).filter(({ outcome }) => outcome === undefined);
+    writeFileSync(settings.unsettledFile, String(unsettled.length));
+  }, REPORT_INTERVAL_MS);
 }
 
 // Imported for its types and paths by the run itself.
