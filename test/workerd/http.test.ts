@@ -27,6 +27,8 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "GET /ready": "public",
   "GET /.well-known/vettid-service": "public",
   "GET /openapi.json": "public",
+  "GET /log/checkpoint": "public",
+  "GET /log/tile/{L}/{N}": "public",
   "GET /connect/{code}": "public",
   "POST /connect/{code}/credentials": "public",
   "POST /connect/credentials": "public",
