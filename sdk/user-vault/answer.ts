@@ -14,9 +14,11 @@ import {
 import { toBase64 } from "../../src/protocol/encoding.ts";
 import { randomBytes } from "../../src/protocol/ids.ts";
 import { canonicalJson, type Json } from "../../src/protocol/json.ts";
+import type { HandlerManifest } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import type { Kind, KindOperation } from "../../src/requests/kind.ts";
-import { signApproval } from "../../src/requests/lifecycle.ts";
+import { CUSTOM_PREFIX, customInput } from "../../src/requests/kinds/custom.ts";
+import { isFitting, signApproval } from "../../src/requests/lifecycle.ts";
 import { kindNamed, operationOf } from "../../src/requests/registry.ts";
 import { VaultError } from "./errors.ts";
 
@@ -56,7 +58,14 @@ export const MAX_REASON_CHARACTERS = 128;
 export const NOT_GRANTED: Answer = { decision: "denied", reason: "not_granted" };
 
 export type CheckedAsk =
-  | { verdict: "shown"; kind: Kind; operation: KindOperation; payload: RequestPayload }
+  | {
+      verdict: "shown";
+      kind: Kind;
+      operation: KindOperation;
+      payload: RequestPayload;
+      /** Of a custom kind: its fields and schemas, as the contract's offer has them. */
+      input?: unknown;
+    }
   /** A field, kind or operation this vault does not know. */
   | { verdict: "unsupported" };
 
@@ -64,14 +73,20 @@ export type CheckedAsk =
  * Whether a payload holds nothing but what this vault can show, at every depth. The registry's own schemas decide;
  * what they return must equal what came in, so that a schema that merely drops a name lets nothing slip through.
  */
-export function checkAsk(kindName: string, payload: { [name: string]: Json }): CheckedAsk {
+export function checkAsk(
+  kindName: string,
+  payload: { [name: string]: Json },
+  manifest: HandlerManifest,
+): CheckedAsk {
   const kind = kindNamed(kindName);
   if (kind === undefined) return { verdict: "unsupported" };
   const named = payload.operation;
   if (named !== undefined && (typeof named !== "string" || kind.operations.length === 1))
     return { verdict: "unsupported" };
   const operation = operationOf(kind, named);
-  if (operation === undefined) return { verdict: "unsupported" };
+  // One spelling for one ask: what goes without a name is not named.
+  if (operation === undefined || (named !== undefined && operation.unnamed === true))
+    return { verdict: "unsupported" };
 
   const base: { [name: string]: Json } = {};
   const own: { [name: string]: Json } = {};
@@ -89,7 +104,10 @@ export function checkAsk(kindName: string, payload: { [name: string]: Json }): C
     canonicalJson(parsedOwn.data) !== canonicalJson(own)
   )
     return { verdict: "unsupported" };
-  return { verdict: "shown", kind, operation, payload: payload as RequestPayload };
+  const shown = { verdict: "shown", kind, operation, payload: payload as RequestPayload } as const;
+  if (!kindName.startsWith(CUSTOM_PREFIX)) return shown;
+  const input = customInput(kindName.slice(CUSTOM_PREFIX.length), own, manifest);
+  return input.ok ? { ...shown, input: input.value } : { verdict: "unsupported" };
 }
 
 export interface AnsweredAsk {
@@ -100,6 +118,8 @@ export interface AnsweredAsk {
   userId: string;
   serviceId: string;
   contractId: string;
+  /** As `checkAsk` gave it. */
+  input?: unknown;
 }
 
 /**
@@ -116,7 +136,7 @@ export async function buildAnswer(
 ): Promise<ResponsePayload> {
   const approved = answer.decision === "approved" ? answer : undefined;
   const denied = answer.decision === "denied" ? answer : undefined;
-  if (approved !== undefined) checkApproval(ask, operation, approved);
+  if (approved !== undefined) await checkApproval(key, ask, operation, approved);
 
   const result = approved?.result;
   const salt = result === undefined ? undefined : toBase64(randomBytes(RESULT_SALT_BYTES));
@@ -158,11 +178,12 @@ export async function buildAnswer(
   return { ...unsigned, approval: await signApproval(key, statement) };
 }
 
-function checkApproval(
+async function checkApproval(
+  key: SigningKey,
   ask: AnsweredAsk,
   operation: KindOperation | undefined,
   { result, match_code }: Extract<Answer, { decision: "approved" }>,
-): void {
+): Promise<void> {
   if (operation === undefined)
     throw new VaultError("answer_invalid", "This ask cannot be shown in full, so it can only be denied.");
   if ((ask.payload as RequestPayload).match_code_required === true && match_code === undefined)
@@ -174,6 +195,11 @@ function checkApproval(
   }
   if (result === undefined)
     throw new VaultError("answer_invalid", `An approval of ${ask.kind} needs a result.`);
-  if (!operation.result.safeParse(result).success)
+  const facts = {
+    payload: ask.payload as RequestPayload,
+    userSigningKey: key.publicKeyText,
+    input: ask.input,
+  };
+  if (!operation.result.safeParse(result).success || !(await isFitting(operation, result, facts)))
     throw new VaultError("answer_invalid", `The result is not of the form an approval of ${ask.kind} needs.`);
 }

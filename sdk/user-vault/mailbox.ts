@@ -593,7 +593,7 @@ export class Mailbox {
     if (known.ask !== undefined) return STORED;
 
     const now = this.#now();
-    const checked = checkAsk(kind, payload);
+    const checked = checkAsk(kind, payload, manifestOf(contract));
     const headerEnd = fromTimestamp(header.expires_at);
     const ask: AskRow = {
       requestId: header.event_id,
@@ -683,7 +683,7 @@ export class Mailbox {
       userId: contract.terms.contract.user_id,
       contract: contract.terms.contract,
       contractId: contract.contractId,
-      manifest: contract.terms.offer.handler_manifest,
+      manifest: manifestOf(contract),
       newId: newEventId,
     };
   }
@@ -895,7 +895,7 @@ export class Mailbox {
     if (answer.decision !== "approved" || answer.result !== undefined || handler === undefined) return answer;
     const payload = ask.payload as { [name: string]: Json };
     // What cannot be shown can only be denied; `buildAnswer` says so.
-    if (checkAsk(ask.kind, payload).verdict !== "shown") return answer;
+    if (checkAsk(ask.kind, payload, manifestOf(contract)).verdict !== "shown") return answer;
     const key = await this.#signer(identity);
     const handled = await handler(
       {
@@ -945,7 +945,7 @@ export class Mailbox {
   ): Promise<{ row: AskRow; send: OutboxRow }> {
     const now = this.#now();
     const payload = ask.payload!;
-    const checked = checkAsk(ask.kind, payload as { [name: string]: Json });
+    const checked = checkAsk(ask.kind, payload as { [name: string]: Json }, manifestOf(contract));
     const response = await buildAnswer(
       await this.#signer(identity),
       {
@@ -955,6 +955,7 @@ export class Mailbox {
         userId: identity.userId,
         serviceId: contract.serviceId,
         contractId: contract.contractId,
+        ...(checked.verdict === "shown" && checked.input !== undefined ? { input: checked.input } : {}),
       },
       checked.verdict === "shown" ? checked.operation : undefined,
       answer,
@@ -1406,6 +1407,9 @@ export class Mailbox {
     this.#onWork();
   }
 }
+
+/** What was agreed to, not what the service publishes since. */
+const manifestOf = (contract: ContractRow) => contract.terms.offer.handler_manifest;
 
 /** The kind an event type asks for: `<kind>.request`, or one of its own (`call.initiate`). */
 const askedKind = (eventType: string): string | undefined =>

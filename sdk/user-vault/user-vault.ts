@@ -23,6 +23,7 @@ import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import type { Offer, Offering } from "../../src/protocol/offer.ts";
 import { timestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userInboxPrefix } from "../../src/protocol/subjects.ts";
+import { ED25519_FORMAT } from "../../src/requests/kinds/sign.ts";
 import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
 import type { Answer } from "./answer.ts";
@@ -39,6 +40,7 @@ import {
 } from "./events.ts";
 import type { Handler } from "./handlers/handler.ts";
 import { Handlers } from "./handlers/index.ts";
+import { newTransactionKey, TRANSACTION_KEYS } from "./handlers/sign.ts";
 import { DATA, type Holding, PERSONAL } from "./holdings.ts";
 import { type Fetch, ServiceHttp } from "./http.ts";
 import { newNatsKey, openNatsKey } from "./identity.ts";
@@ -565,6 +567,16 @@ export class UserVault {
   /** Keeps personal data under a path (`address/home`), to be shared when a service asks and the person agrees. */
   setData(path: string, value: Json): void {
     this.holdings.put(DATA, path, value);
+  }
+
+  /**
+   * Makes a key that signs transactions of the format `ed25519`, for one service or, without `serviceId`, for all (who
+   * then can tell by it that they deal with the same person). Returns its public half, base64.
+   */
+  async createTransactionKey(serviceId: string = PERSONAL): Promise<string> {
+    const key = await newTransactionKey();
+    this.holdings.put(TRANSACTION_KEYS, ED25519_FORMAT, key, serviceId);
+    return key.public_key;
   }
 
   removeData(path: string): void {

@@ -41,7 +41,7 @@ export type GrantDecision =
   | { allowed: false; code: "rate_limited"; reason: "over_rate"; retryAfterMs: number };
 
 /** Whether a scope entry covers a resource; a trailing `*` stands for any ending. */
-const covers = (entry: string, resource: string): boolean =>
+export const covers = (entry: string, resource: string): boolean =>
   entry.endsWith("*") ? resource.startsWith(entry.slice(0, -1)) : entry === resource;
 
 export function decideGrant(operation: Operation, facts: GrantFacts): GrantDecision {

@@ -1,8 +1,12 @@
 // Every handler there is. Adding one is its file and a line here.
 
+import { authz } from "./authz.ts";
+import { data } from "./data.ts";
 import type { Handler, Hears } from "./handler.ts";
+import { presence } from "./presence.ts";
+import { sign } from "./sign.ts";
 
-export const handlers: readonly Handler[] = [];
+export const handlers: readonly Handler[] = [authz, data, sign, presence];
 
 /** Handlers by kind, and what they hear by event type. */
 export class Handlers {

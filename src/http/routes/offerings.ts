@@ -2,8 +2,10 @@
 
 import { z } from "@hono/zod-openapi";
 import { handlerManifest, offering, offeringContent, offeringId } from "../../protocol/offer.ts";
+import { publishableManifest } from "../../requests/kinds/custom.ts";
 import type { App } from "../app-env.ts";
 import { ApiError, unwrap } from "../errors.ts";
+import { forgetManifest } from "../manifest.ts";
 import { callerOf } from "../middleware/idempotency.ts";
 import { directoryOf } from "../objects.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
@@ -120,9 +122,13 @@ export function offeringRoutes(app: App): void {
       path: `${API_PREFIX}/manifest`,
       tags,
       summary: "Replace the handler manifest",
-      request: { body: { required: true, content: json(handlerManifest, "HandlerManifest") } },
+      request: { body: { required: true, content: json(publishableManifest, "HandlerManifest") } },
       responses: { 200: answer("The manifest published now.", handlerManifest, "HandlerManifest") },
     }),
-    async (c) => c.json(unwrap(await directoryOf(c.env).putManifest(c.req.valid("json"), callerOf(c))), 200),
+    async (c) => {
+      const published = unwrap(await directoryOf(c.env).putManifest(c.req.valid("json"), callerOf(c)));
+      forgetManifest();
+      return c.json(published, 200);
+    },
   );
 }
