@@ -2,9 +2,10 @@
 // effects in a `Change`; the caller commits it.
 
 import { decideGrant, type GrantDecision, type Operation } from "../../src/contracts/grant.ts";
-import { sha256 } from "../../src/crypto/hash.ts";
+import { requestDigestOf, sha256 } from "../../src/crypto/hash.ts";
 import { MessageTooLarge } from "../../src/crypto/seal.ts";
 import type { RequestStatus, ResponsePayload } from "../../src/protocol/asking.ts";
+import { isEnded } from "../../src/protocol/contract.ts";
 import { toBase64 } from "../../src/protocol/encoding.ts";
 import type { EnvelopeHeader } from "../../src/protocol/envelope.ts";
 import { parseRoutedId } from "../../src/protocol/ids.ts";
@@ -12,11 +13,17 @@ import { canonicalJson, utf8 } from "../../src/protocol/json.ts";
 import { COOLING_OFF_MS } from "../../src/protocol/limits.ts";
 import { kindOfResponse } from "../../src/protocol/messages.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
-import type { Kind, KindOperation } from "../../src/requests/kind.ts";
-import { buildPayload, countAnswer, newMatchCode, verifyAnswer } from "../../src/requests/lifecycle.ts";
+import type { About, Kind, KindOperation } from "../../src/requests/kind.ts";
+import {
+  buildPayload,
+  countAnswer,
+  newMatchCode,
+  verifyAnswer,
+  withoutWithheld,
+} from "../../src/requests/lifecycle.ts";
 import type { MachineFacts, Step } from "../../src/requests/machine.ts";
-import { kindNamed, operationOf } from "../../src/requests/registry.ts";
-import type { AskInput, RequestView, RpcResult } from "../../src/rpc.ts";
+import { askEventType, kindNamed, machineOf, operationOf, resourceOf } from "../../src/requests/registry.ts";
+import type { AskInput, Idempotency, RequestView, RpcResult } from "../../src/rpc.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { type Failed, fault, noSuch, refusalOf } from "./faults.ts";
 import {
@@ -36,6 +43,8 @@ export const IDEMPOTENCY_MS = 24 * 3_600_000;
 export const UNREAD_RESULT_MS = 24 * 3_600_000;
 /** A shared value is destroyed this long after it was first read. */
 export const READ_RESULT_MS = 300_000;
+/** Actions with an Idempotency-Key that one request remembers; each keeps the state it led to. */
+const MAX_KEYED_ACTIONS = 100;
 
 /** A stable name for "the same ask": kind, operation, what it is about and the purpose (PROTOCOL §6). */
 const samenessOf = (kind: Kind, operation: KindOperation, ask: AskInput): string =>
@@ -57,12 +66,26 @@ type Cooling = [sameness: string, until: number][];
 const coolingOf = (row: ContractRow, now: number): Cooling =>
   (JSON.parse(row.cooling) as Cooling).filter(([, until]) => until > now);
 
+/** The request an ask builds on; undefined when it is not this user's, of another kind, or was not approved. */
+function aboutOf(
+  vault: Vault,
+  kind: Kind,
+  { requestId, operation }: { requestId: string; operation: string },
+): About | undefined {
+  const row = findRequest(vault, requestId)?.row;
+  if (row?.kind !== kind.name || row.operation !== operation || !isApproved(row.status)) return undefined;
+  return { requestId, operation, input: contentOf(vault, row).input, state: stateOf(vault, row) };
+}
+
+const isApproved = (status: RequestStatus): boolean => status === "approved" || status === "offline_approved";
+
 /** The one decision on everything that would reach the user, from what is stored now. */
 export function decide(
   vault: Vault,
   row: ContractRow | undefined,
   wanted: Operation,
   now: number,
+  { rated = true } = {},
 ): GrantDecision {
   return decideGrant(wanted, {
     now,
@@ -73,7 +96,7 @@ export function decide(
       revokedCapabilities: JSON.parse(row.revoked_capabilities) as string[],
     },
     usesSince: (capability, since) =>
-      vault.store.asksSince(since).filter((earlier) => earlier.capability === capability).length,
+      rated ? vault.store.asksSince(since).filter((earlier) => earlier.capability === capability).length : 0,
   });
 }
 
@@ -126,12 +149,12 @@ export async function ask(
   if (repeated !== undefined) return repeated;
 
   const row = vault.store.currentContract();
-  const wanted = operation.grant(input.input);
+  let wanted: Operation | undefined;
   const refuse = (answer: Failed, reason: string): Failed => {
     change.audit({
       ...(row === undefined ? {} : { contractId: row.contract_id }),
       operation: `${kind.name}.request`,
-      capability: wanted.capability,
+      ...(wanted === undefined ? {} : { capability: wanted.capability }),
       status: "denied",
       request: { key_id: input.keyId },
       response: { code: answer.error.code, reason },
@@ -139,11 +162,36 @@ export async function ask(
     return answer;
   };
 
-  const decision = decide(vault, row, wanted, now);
-  if (!decision.allowed) return refuse(refusalOf(decision, wanted.capability), decision.reason);
+  const named = operation.about?.(input.input);
+  const about = named === undefined ? undefined : aboutOf(vault, kind, named);
+  if (named !== undefined && about === undefined) return refuse(noSuch(named.noun), "unknown");
+  const conflict = about && named?.conflict?.(about);
+  if (conflict !== undefined) return refuse(fault("conflict", conflict), "conflict");
+  wanted = operation.grant(input.input, about);
+  const { capability } = wanted;
+  for (const needed of [wanted, ...(operation.grantAlso?.(input.input) ?? [])]) {
+    const decision = decide(vault, row, needed, now);
+    if (!decision.allowed) return refuse(refusalOf(decision, needed.capability), decision.reason);
+  }
   if (row === undefined) throw new Error("a grant without a contract");
 
   const sameness = samenessOf(kind, operation, input);
+  if (input.join === true) {
+    const same = vault.store
+      .openRows(openFrom([row]))
+      .find((other) => other.sameness === sameness && other.status === "pending" && other.expires_at! > now);
+    if (isRequest(same)) {
+      change.audit({
+        contractId: row.contract_id,
+        operation: `${kind.name}.request`,
+        capability,
+        status: "success",
+        request: { key_id: input.keyId, request_id: same.event_id },
+        response: { joined: true },
+      });
+      return { n: same.n };
+    }
+  }
   const cooling = coolingOf(row, now).find(([denied]) => denied === sameness);
   if (cooling !== undefined)
     return refuse(
@@ -154,16 +202,22 @@ export async function ask(
       ),
       "cooling_off",
     );
-  if (kind.maxOpen !== undefined) {
+  const resource = resourceOf(kind, operation.name);
+  if (resource.maxOpen !== undefined) {
     const open = vault.store
       .openRows(openFrom([row]))
-      .filter((other) => other.kind === kind.name && other.status === "pending");
-    if (open.length >= kind.maxOpen) {
+      .filter(
+        (other) =>
+          other.kind === kind.name &&
+          other.status === "pending" &&
+          resourceOf(kind, other.operation!) === resource,
+      );
+    if (open.length >= resource.maxOpen) {
       const soonest = Math.min(...open.map((other) => other.grace_until!));
       return refuse(
         fault(
           "rate_limited",
-          `this user has ${kind.maxOpen} open requests of this kind already`,
+          `this user has ${resource.maxOpen} open requests of this kind already`,
           Math.ceil((soonest - now) / 1_000),
         ),
         "too_many_open",
@@ -178,7 +232,8 @@ export async function ask(
   let content!: RequestContent;
   try {
     const { n, eventId } = await change.say(row, {
-      eventType: requestEventType(kind),
+      eventType: askEventType(kind, input.input),
+      ...(kind.ownRef === true ? { ownRef: true } : {}),
       expiresAt: graceUntil,
       payload: (requestId: string) => {
         const payload = buildPayload(
@@ -193,10 +248,12 @@ export async function ask(
             matchCodeRequired: matchCode !== undefined,
           },
           input.input,
+          about,
         );
         content = {
-          payload,
-          input: input.input,
+          payload: withoutWithheld(operation, payload),
+          ...(operation.withheld === undefined ? {} : { request_digest: requestDigestOf(payload) }),
+          input: withoutWithheld(operation, input.input as object),
           ...(matchCode === undefined ? {} : { match_code: matchCode }),
           ...(input.metadata === undefined ? {} : { metadata: input.metadata }),
           ...(input.callbackUrl === undefined ? {} : { callback_url: input.callbackUrl }),
@@ -206,7 +263,7 @@ export async function ask(
       columns: (n, requestId) => ({
         kind: kind.name,
         operation: operation.name,
-        capability: wanted.capability,
+        capability,
         status: "pending",
         expires_at: expiresAt,
         grace_until: graceUntil,
@@ -219,13 +276,14 @@ export async function ask(
         ...stepColumns(
           change,
           n,
-          kind.machine?.initial({
+          resource.machine?.initial({
             now,
             requestId,
             operation: operation.name,
             status: "pending",
             input: input.input,
             expiresAt,
+            allows: (other) => decide(vault, row, other, now).allowed,
           }),
         ),
       }),
@@ -234,7 +292,7 @@ export async function ask(
     change.audit({
       contractId: row.contract_id,
       operation: `${kind.name}.request`,
-      capability: wanted.capability,
+      capability,
       status: "success",
       request: { key_id: input.keyId, request_id: eventId },
       response: { expires_at: toTimestamp(expiresAt) },
@@ -251,14 +309,11 @@ export async function ask(
 export const askedView = (vault: Vault, n: number): RequestView =>
   createdView(vault, vault.store.outgoing(n) as RequestRow);
 
-const requestEventType = (kind: Kind): string => kind.eventType ?? `${kind.name}.request`;
-
 // ---- Machines -------------------------------------------------------------------------------------------
 
 const factsOf = (
-  vault: Vault,
+  { vault, now, ending }: Change,
   row: RequestRow,
-  now: number,
   status: RequestStatus = row.status,
 ): MachineFacts => ({
   now,
@@ -267,11 +322,18 @@ const factsOf = (
   status,
   input: contentOf(vault, row).input,
   expiresAt: row.expires_at,
+  allows: (wanted) =>
+    !ending.has(row.contract_id) && decide(vault, vault.store.currentContract(), wanted, now).allowed,
 });
+
+/** A machine's state, with what this change has made of it already. */
+const stateIn = (change: Change, row: RequestRow): unknown =>
+  change.states.has(row.n) ? change.states.get(row.n) : stateOf(change.vault, row);
 
 /** The columns a step leaves on its request's row. */
 function stepColumns(change: Change, n: number, step: Step<unknown> | undefined): Columns<OutgoingRow> {
   if (step === undefined) return {};
+  change.states.set(n, step.state);
   change.due(step.dueAt);
   return {
     state: change.vault.wrapper.wrap(step.state, `outgoing/state/${n}`),
@@ -279,12 +341,16 @@ function stepColumns(change: Change, n: number, step: Step<unknown> | undefined)
   };
 }
 
-/** Takes a step's effects into the change: state, messages, events, asks that follow. */
+/**
+ * Takes a step's effects into the change: state, what is kept, messages, events, asks that follow. `silent`: the
+ * contract has ended or ends with this change, and nothing may reach the user any more.
+ */
 async function takeStep(
   change: Change,
   row: RequestRow,
   step: Step<unknown> | undefined,
   columns: Columns<OutgoingRow> = {},
+  silent = false,
 ): Promise<void> {
   const { vault } = change;
   const all = { ...columns, ...stepColumns(change, row.n, step) };
@@ -292,8 +358,20 @@ async function takeStep(
   if (step === undefined) return;
   const contract = vault.store.contract(row.contract_id)!;
   const { callback_url } = contentOf(vault, row);
+  for (const { type, from, content } of step.keep ?? [])
+    change.keep({ contractId: row.contract_id, request: row.n, type, sender: from, content });
+  if (step.forget !== undefined) forget(change, row, step.forget);
+  if (step.keepUntil !== undefined) {
+    const until = step.keepUntil;
+    change.write(() => vault.store.keepUntil(row.n, until)).due(until);
+  }
   for (const { type, data } of step.tell ?? [])
     change.tell(type, row.contract_id, { request_id: row.event_id, ...data }, callback_url);
+  if (step.withdrawAsked === true)
+    for (const asked of vault.store.openRows(row.n))
+      if (isRequest(asked) && asked.parent === row.n && asked.status === "pending")
+        await withdraw(change, asked, {}, silent);
+  if (silent || isEnded(contract.status) || change.ending.has(row.contract_id)) return;
   for (const said of step.say ?? [])
     await change.say(contract, {
       eventType: said.eventType,
@@ -304,31 +382,38 @@ async function takeStep(
   for (const followed of step.ask ?? []) {
     const asked = await ask(change, { ...followed, userId: vault.userId, keyId: `request:${row.n}` }, row.n);
     if (!("ok" in asked) || asked.ok) continue;
-    const machine = kindNamed(row.kind)!.machine!;
-    const status: RequestStatus = "cancelled";
-    const refused = machine.followed?.(
-      step.state,
-      { requestId: "", status, refusal: asked.error.code },
-      factsOf(vault, row, change.now),
+    const refused = machineOf(row)?.followed?.(
+      stateIn(change, row),
+      { status: "cancelled", refusal: asked.error.code },
+      factsOf(change, row),
     );
     await takeStep(change, row, refused);
   }
+}
+
+/** Destroys what was kept under a request. */
+function forget(change: Change, row: RequestRow, types: readonly string[]): void {
+  const { store } = change.vault;
+  change.write(() => {
+    for (const type of types)
+      if (type === "result") store.updateOutgoing(row.n, { result: null, result_until: null });
+      else store.deleteKept(row.n, type);
+  });
 }
 
 /** Tells the machine of the request that asked this one how it ended. */
 async function tellParent(change: Change, row: RequestRow, status: RequestStatus): Promise<void> {
   if (row.parent === null) return;
   const parent = change.vault.store.outgoing(row.parent);
-  if (!isRequest(parent)) return;
-  const machine = kindNamed(parent.kind)?.machine;
-  const state = stateOf(change.vault, parent);
+  // When both end with their contract, each is told of that by itself.
+  if (!isRequest(parent) || change.ending.has(parent.contract_id)) return;
   await takeStep(
     change,
     parent,
-    machine?.followed?.(
-      state,
+    machineOf(parent)?.followed?.(
+      stateIn(change, parent),
       { requestId: row.event_id, status },
-      factsOf(change.vault, parent, change.now),
+      factsOf(change, parent),
     ),
   );
   change.changed.push(parent.event_id);
@@ -395,6 +480,7 @@ export async function takeAnswer(
   const refuse = (reason: string) => refuseMessage(change, header, contractRow, reason, row);
   if (row === undefined || row.kind !== kindOfResponse(header.event_type)) return refuse("unknown_request");
   if (row.status !== "pending") return refuse("already_ended");
+  if (operationOf(kindNamed(row.kind)!, row.operation)?.unanswered === true) return refuse("not_asked");
   const counted = countAnswer(answer.decision, {
     expiresAt: row.expires_at,
     graceUntil: row.grace_until,
@@ -407,7 +493,9 @@ export async function takeAnswer(
   const content = contentOf(vault, row);
   const verified = await verifyAnswer(answer, {
     payload: content.payload,
+    ...(content.request_digest === undefined ? {} : { requestDigest: content.request_digest }),
     operation,
+    input: content.input,
     userId: vault.userId,
     serviceId: vault.config.serviceId,
     contractId: row.contract_id,
@@ -455,10 +543,10 @@ export async function takeAnswer(
   const data = { request_id: row.event_id, kind: row.kind, status, ...ourReason };
   change.tell(`${row.kind}.response`, row.contract_id, data, content.callback_url);
   if (answer.report === true) change.tell("request.reported", row.contract_id, data, content.callback_url);
-  const step = kind.machine?.answered(
-    stateOf(vault, row),
+  const step = machineOf(row)?.answered?.(
+    stateIn(change, row),
     { status, ...(keepsResult ? { result: answer.result } : {}) },
-    factsOf(vault, row, now, status),
+    factsOf(change, row, status),
   );
   await takeStep(change, row, step);
   await tellParent(change, row, status);
@@ -482,15 +570,16 @@ export async function takeHeard(
   header: EnvelopeHeader,
   payload: unknown,
 ): Promise<Outcome> {
-  const { vault, now } = change;
+  const { vault } = change;
   const row = requestOf(vault, header);
-  const machine = row === undefined ? undefined : kindNamed(row.kind)?.machine;
-  const heard = machine?.hears?.[header.event_type];
+  const heard = row === undefined ? undefined : machineOf(row)?.hears?.[header.event_type];
   if (row === undefined || heard === undefined)
     return refuseMessage(change, header, contractRow, "unknown_request", row);
   const parsed = heard.payload.safeParse(payload);
   if (!parsed.success) return refuseMessage(change, header, contractRow, "malformed", row);
-  const stepped = heard.run(stateOf(vault, row), parsed.data as never, factsOf(vault, row, now));
+  // Whoever speaks under a message has it, even when its receipt is still on the way.
+  const status = (await concludeDelivered(change, row)) ? "delivered" : row.status;
+  const stepped = heard.run(stateIn(change, row), parsed.data as never, factsOf(change, row, status));
   if (!stepped.ok) return refuseMessage(change, header, contractRow, stepped.error.reason, row);
   change.audit({
     contractId: row.contract_id,
@@ -502,7 +591,31 @@ export async function takeHeard(
   });
   await takeStep(change, row, stepped.value);
   change.changed.push(row.event_id);
-  return { outcome: "stored", requestStatus: row.status };
+  return { outcome: "stored", requestStatus: status };
+}
+
+/** The user's vault has a message that nobody answers: it is done. False for any other request. */
+export async function concludeDelivered(change: Change, row: RequestRow): Promise<boolean> {
+  const { now } = change;
+  if (row.status !== "pending" || operationOf(kindNamed(row.kind)!, row.operation)?.unanswered !== true)
+    return false;
+  change.audit({
+    contractId: row.contract_id,
+    operation: `${row.kind}.delivered`,
+    capability: row.capability,
+    status: "success",
+    request: { request_id: row.event_id },
+    response: { status: "delivered" },
+  });
+  const step = machineOf(row)?.delivered?.(stateIn(change, row), factsOf(change, row, "delivered"));
+  await takeStep(change, row, step, {
+    status: "delivered",
+    changed_at: now,
+    delivered_at: now,
+    sealed: null,
+    next_send_at: null,
+  });
+  return true;
 }
 
 // ---- Ends and actions -----------------------------------------------------------------------------------
@@ -513,6 +626,7 @@ export async function endRequest(
   row: RequestRow,
   status: "expired" | "cancelled",
   request: AuditDraft["request"] = {},
+  silent = false,
 ): Promise<void> {
   const { vault, now } = change;
   change.audit({
@@ -529,15 +643,22 @@ export async function endRequest(
     { request_id: row.event_id, kind: row.kind, status },
     contentOf(vault, row).callback_url,
   );
-  const machine = kindNamed(row.kind)?.machine;
-  await takeStep(change, row, machine?.ended(stateOf(vault, row), status, factsOf(vault, row, now, status)), {
-    status,
-    changed_at: now,
-    sealed: null,
-    next_send_at: null,
-    due_at: null,
-  });
+  const step = machineOf(row)?.ended(stateIn(change, row), status, factsOf(change, row, status));
+  await takeStep(
+    change,
+    row,
+    step,
+    { status, changed_at: now, sealed: null, next_send_at: null, due_at: null },
+    silent,
+  );
   await tellParent(change, row, status);
+  change.changed.push(row.event_id);
+}
+
+/** Ends what a request of an ending contract still lives on as: a call in progress. */
+export async function endMachine(change: Change, row: RequestRow): Promise<void> {
+  const step = machineOf(row)?.ended(stateIn(change, row), "cancelled", factsOf(change, row));
+  await takeStep(change, row, step && { ...step, dueAt: undefined }, { due_at: null }, true);
   change.changed.push(row.event_id);
 }
 
@@ -549,42 +670,118 @@ export async function cancelRequest(
 ): Promise<Failed | undefined> {
   const found = findRequest(change.vault, requestId);
   if (found === undefined) return noSuch("request");
-  const { row, contractRow } = found;
+  const { row } = found;
   if (row.status === "cancelled") return undefined;
   if (row.status !== "pending")
     return fault("conflict", `the request has ended already: it is ${row.status}`);
-  await endRequest(change, row, "cancelled", { key_id: keyId });
-  await change.say(contractRow, {
+  await withdraw(change, row, { key_id: keyId });
+  return undefined;
+}
+
+/** Ends a pending request and tells the user's vault so. */
+async function withdraw(
+  change: Change,
+  row: RequestRow,
+  request: AuditDraft["request"],
+  silent = false,
+): Promise<void> {
+  await endRequest(change, row, "cancelled", request, silent);
+  if (silent || change.ending.has(row.contract_id)) return;
+  await change.say(change.vault.store.contract(row.contract_id)!, {
     eventType: "request.cancelled",
     ref: row.event_id,
     payload: { request_id: row.event_id },
     expiresAt: row.grace_until,
   });
-  return undefined;
+}
+
+/** An action that came with an Idempotency-Key, and the state it led to. */
+interface KeyedAct extends Idempotency {
+  at: number;
+  state: unknown;
+}
+
+const actsOf = (vault: Vault, row: RequestRow, now: number): KeyedAct[] =>
+  row.acted === null
+    ? []
+    : (
+        vault.wrapper.unwrap(new Uint8Array(row.acted), `outgoing/acted/${row.n}`) as unknown as KeyedAct[]
+      ).filter(({ at }) => at > now - IDEMPOTENCY_MS);
+
+/** The row as an earlier action with this key left it: a repetition gets the first answer again. */
+export function rowAfterAct(vault: Vault, row: RequestRow, key: string, now: number): RequestRow {
+  const act = actsOf(vault, row, now).find((earlier) => earlier.key === key);
+  if (act === undefined || act.state === null) return row;
+  return { ...row, state: vault.wrapper.wrap(act.state, `outgoing/state/${row.n}`).slice().buffer };
 }
 
 /** Runs an action of the request's kind. */
 export async function actOnRequest(
   change: Change,
-  call: { requestId: string; action: string; input: unknown; keyId: string },
+  call: {
+    requestId: string;
+    path: string;
+    action: string;
+    input: unknown;
+    keyId: string;
+    idempotency?: Idempotency;
+  },
 ): Promise<Failed | undefined> {
   const { vault, now } = change;
   const found = findRequest(vault, call.requestId);
-  const machine = found && kindNamed(found.row.kind)?.machine;
-  const action = machine?.actions?.[call.action];
+  const resource = found && resourceOf(kindNamed(found.row.kind)!, found.row.operation);
+  const action = resource?.getPath === call.path ? resource.machine?.actions?.[call.action] : undefined;
   if (found === undefined || action === undefined) return noSuch("request");
-  const { row } = found;
-  const stepped = action.run(stateOf(vault, row), call.input as never, factsOf(vault, row, now));
+  const { row, contractRow } = found;
+  const acts = actsOf(vault, row, now);
+  if (call.idempotency !== undefined) {
+    const { key, digest } = call.idempotency;
+    const earlier = acts.find((act) => act.key === key);
+    if (earlier !== undefined)
+      return earlier.digest === digest
+        ? undefined
+        : fault("conflict", "this Idempotency-Key was used with another request; use a new key");
+    if (acts.length >= MAX_KEYED_ACTIONS)
+      return fault(
+        "rate_limited",
+        `${MAX_KEYED_ACTIONS} calls with an Idempotency-Key were made on this request within 24 hours`,
+        Math.ceil((acts[0]!.at + IDEMPOTENCY_MS - now) / 1_000),
+      );
+  }
+  if (action.withdraws === true && row.status === "pending")
+    return cancelRequest(change, call.requestId, call.keyId);
+  const refuse = (failed: Failed): Failed => {
+    change.audit({
+      contractId: row.contract_id,
+      operation: `${row.kind}.${call.action}`,
+      capability: row.capability,
+      status: "denied",
+      request: { request_id: row.event_id, key_id: call.keyId },
+      response: { code: failed.error.code },
+    });
+    return failed;
+  };
+  if (action.needsGrant === true) {
+    // The rate counts asks; this goes on with one.
+    const decision = decide(vault, contractRow, { capability: row.capability }, now, { rated: false });
+    if (!decision.allowed) return refuse(refusalOf(decision, row.capability));
+  }
+  const stepped = action.run(stateIn(change, row), call.input as never, factsOf(change, row));
+  if (!stepped.ok) return refuse(fault(stepped.error.code, stepped.error.detail));
   change.audit({
     contractId: row.contract_id,
     operation: `${row.kind}.${call.action}`,
     capability: row.capability,
-    status: stepped.ok ? "success" : "denied",
+    status: "success",
     request: { request_id: row.event_id, key_id: call.keyId },
-    response: stepped.ok ? (stepped.value.summary ?? {}) : { code: stepped.error.code },
+    response: stepped.value.summary ?? {},
   });
-  if (!stepped.ok) return fault(stepped.error.code, stepped.error.detail);
   await takeStep(change, row, stepped.value);
+  if (call.idempotency !== undefined) {
+    const act: KeyedAct = { ...call.idempotency, at: now, state: stateIn(change, row) ?? null };
+    const acted = vault.wrapper.wrap([...acts, act], `outgoing/acted/${row.n}`);
+    change.write(() => vault.store.updateOutgoing(row.n, { acted }));
+  }
   change.changed.push(row.event_id);
   return undefined;
 }
@@ -609,8 +806,9 @@ export async function takeDue(change: Change, row: RequestRow): Promise<void> {
     change.due(row.due_at);
     return;
   }
-  const machine = kindNamed(row.kind)?.machine;
-  const step = machine?.due?.(stateOf(vault, row), factsOf(vault, row, now));
+  // An earlier part of this change has stepped on it, and has said when to look again.
+  if (change.states.has(row.n)) return;
+  const step = machineOf(row)?.due?.(stateOf(vault, row), factsOf(change, row));
   if (step !== undefined)
     change.audit({
       contractId: row.contract_id,

@@ -62,13 +62,41 @@ export const purposeField = (required: boolean) => {
 
 export type AskBody = z.infer<z.ZodObject<typeof askFields>> & { purpose?: string };
 
+/** Names in braces in an operation's path: fields of its input that stand there. */
+export const pathFields = (operation: KindOperation): string[] =>
+  [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
+
+/** The operation's own fields by name; undefined where its input is no plain object. */
+const ownShape = (operation: KindOperation): z.ZodRawShape | undefined =>
+  operation.input instanceof z.ZodObject ? operation.input.shape : undefined;
+
+/** The path's parameters. Their form is checked with the rest of the input. */
+export const askParams = (operation: KindOperation): z.ZodObject =>
+  z.object(Object.fromEntries(pathFields(operation).map((name) => [name, z.string().min(1).max(128)])));
+
+/** An ask without a body: what a query can say. */
+export function askQuery(operation: KindOperation): z.ZodType<AskBody> {
+  const inPath = pathFields(operation);
+  const own = Object.entries(ownShape(operation) ?? {}).filter(([name]) => !inPath.includes(name));
+  const seconds = z.coerce.number().int().min(0).optional();
+  return z.strictObject({
+    user_id: askFields.user_id,
+    purpose: purposeField(operation.purposeRequired),
+    expires_in_seconds: seconds,
+    offline_grace_seconds: seconds,
+    ...Object.fromEntries(own),
+  }) as unknown as z.ZodType<AskBody>;
+}
+
 /** The body of an ask: the fields of every ask and the operation's own, and no others. */
 export function askBody(operation: KindOperation): z.ZodType<AskBody> {
   const common = { ...askFields, purpose: purposeField(operation.purposeRequired) };
+  const inPath = pathFields(operation);
+  const own = Object.entries(ownShape(operation) ?? {}).filter(([name]) => !inPath.includes(name));
   // An operation may bring its own purpose or a field of the same name as an alias; its schema then wins.
   const body =
     operation.input instanceof z.ZodObject
-      ? z.strictObject({ ...common, ...operation.input.shape })
+      ? z.strictObject({ ...common, ...Object.fromEntries(own) })
       : z.looseObject(common).and(operation.input as z.ZodType<Record<string, unknown>>);
   return body as unknown as z.ZodType<AskBody>;
 }

@@ -90,5 +90,7 @@ export const requestStatus = z.enum([
   "denied",
   "expired",
   "cancelled",
+  /** Of what nobody answers, a notification: the user's vault has it. */
+  "delivered",
 ]);
 export type RequestStatus = z.infer<typeof requestStatus>;

@@ -18,7 +18,7 @@ import { randomBytes, randomDigits } from "../protocol/ids.ts";
 import { LABELS } from "../protocol/labels.ts";
 import { toTimestamp } from "../protocol/primitives.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
-import type { Kind, KindOperation } from "./kind.ts";
+import type { About, CheckFacts, Kind, KindOperation } from "./kind.ts";
 
 export interface AskTerms {
   requestId: string;
@@ -35,18 +35,19 @@ export function buildPayload(
   operation: KindOperation,
   terms: AskTerms,
   input: unknown,
+  about?: About,
 ): RequestPayload {
   return {
     request_id: terms.requestId,
     kind: kind.name,
-    ...(kind.operations.length > 1 ? { operation: operation.name } : {}),
+    ...(kind.operations.length > 1 && operation.unnamed !== true ? { operation: operation.name } : {}),
     ...(terms.purpose === undefined ? {} : { purpose: terms.purpose }),
     ...(terms.context === undefined ? {} : { context: terms.context }),
     challenge: toBase64(randomBytes(CHALLENGE_BYTES)),
     expires_at: toTimestamp(terms.expiresAt),
     offline_grace_seconds: terms.graceSeconds,
     ...(terms.matchCodeRequired ? { match_code_required: true } : {}),
-    ...(operation.toPayload(input) as Record<string, unknown>),
+    ...(operation.toPayload(input, about) as Record<string, unknown>),
   };
 }
 
@@ -63,9 +64,21 @@ export function countAnswer(
   return now < expiresAt ? "approved" : "offline_approved";
 }
 
+/** A payload or input without what is for the user alone. */
+export const withoutWithheld = <T extends object>(operation: KindOperation, value: T): T =>
+  operation.withheld === undefined
+    ? value
+    : (Object.fromEntries(
+        Object.entries(value).filter(([name]) => operation.withheld?.includes(name) !== true),
+      ) as T);
+
 export interface AskedRequest {
   payload: RequestPayload;
+  /** Of the payload as it was sent, where the one here lacks what was withheld. */
+  requestDigest?: string;
   operation: KindOperation;
+  /** As it was validated; what an operation's `check` may hold the result against. */
+  input?: unknown;
   userId: string;
   serviceId: string;
   contractId: string;
@@ -89,7 +102,7 @@ export async function verifyAnswer(
   if (
     answer.request_id !== asked.payload.request_id ||
     statement.request_id !== asked.payload.request_id ||
-    statement.request_digest !== requestDigestOf(asked.payload) ||
+    statement.request_digest !== (asked.requestDigest ?? requestDigestOf(asked.payload)) ||
     statement.kind !== asked.payload.kind ||
     statement.decision !== answer.decision ||
     statement.user_id !== asked.userId ||
@@ -108,8 +121,17 @@ export async function verifyAnswer(
   if (wanted === undefined) return err("result_unexpected");
   if (statement.result_digest !== resultDigestOf(answer.result, answer.salt))
     return err("result_digest_mismatch");
-  return wanted.safeParse(answer.result).success ? ok({ statement }) : err("result_invalid");
+  const fits =
+    wanted.safeParse(answer.result).success && (await isFitting(asked.operation, answer.result, asked));
+  return fits ? ok({ statement }) : err("result_invalid");
 }
+
+/** Whether a result of the right form is also right for what was asked. */
+export const isFitting = async (
+  operation: KindOperation,
+  result: unknown,
+  facts: CheckFacts,
+): Promise<boolean> => operation.check === undefined || operation.check(result, facts);
 
 /** The user's side: signs an approval or a denial. */
 export async function signApproval(key: SigningKey, statement: ApprovalStatement): Promise<Approval> {

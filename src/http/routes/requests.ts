@@ -3,7 +3,8 @@
 import { z } from "@hono/zod-openapi";
 import { kindName, requestStatus } from "../../protocol/asking.ts";
 import { identityId } from "../../protocol/primitives.ts";
-import { kindNamed } from "../../requests/registry.ts";
+import type { RequestFacts } from "../../requests/kind.ts";
+import { kindNamed, resourceOf } from "../../requests/registry.ts";
 import type { RequestView } from "../../rpc.ts";
 import type { App } from "../app-env.ts";
 import { unwrap } from "../errors.ts";
@@ -25,19 +26,33 @@ export const waitQuery = z.object({
     .describe("Seconds to hold the line until the request is no longer pending."),
 });
 
+const factsOf = (request: RequestView): RequestFacts => ({
+  status: request.status,
+  payload: request.request_payload as Record<string, unknown>,
+  result: request.result,
+  ...(request.approval === undefined ? {} : { approval: request.approval }),
+  ...(request.responded_at === undefined ? {} : { respondedAt: request.responded_at }),
+  state: request.state,
+});
+
 /** A request with what its kind adds. */
 export function withKindFields(request: RequestView): RequestView & Record<string, unknown> {
-  const added = kindNamed(request.kind)?.view({
-    status: request.status,
-    payload: request.request_payload as Record<string, unknown>,
-    result: request.result,
-    ...(request.approval === undefined ? {} : { approval: request.approval }),
-    ...(request.responded_at === undefined ? {} : { respondedAt: request.responded_at }),
-    state: request.state,
-  });
+  const kind = kindNamed(request.kind);
+  const resource = kind && resourceOf(kind, request.operation);
   // The machine's state is shown through the kind's view alone.
   const { state: _, ...shown } = request;
-  return { ...shown, ...added };
+  return {
+    ...shown,
+    ...(resource?.idName === undefined ? {} : { [resource.idName]: request.request_id }),
+    ...resource?.view(factsOf(request)),
+  };
+}
+
+/** The same as its own path shows it. */
+export function withPathFields(request: RequestView): Record<string, unknown> {
+  const kind = kindNamed(request.kind);
+  const resource = kind && resourceOf(kind, request.operation);
+  return { ...withKindFields(request), ...resource?.pathView?.(factsOf(request)) };
 }
 
 export function requestRoutes(app: App): void {
