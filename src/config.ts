@@ -30,6 +30,7 @@ const settings = z.object({
   SERVICE_NAME: line(100),
   SERVICE_TYPE: line(64),
   SERVICE_DOMAIN: line(253).optional(),
+  SERVICE_JURISDICTION: line(64).optional(),
   SERVICESPACE_URL: socketUrl,
   SERVICESPACE_PUBLIC_ENDPOINT: z.url({ protocol: /^(wss?|nats|tls)$/ }),
   SERVICESPACE_USERS_ACCOUNT: z.string().regex(/^A[A-Z2-7]{55}$/, "must be a NATS account public key (A…)"),

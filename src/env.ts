@@ -21,6 +21,8 @@ export interface Env {
   SERVICE_NAME: string;
   SERVICE_TYPE: string;
   SERVICE_DOMAIN?: string;
+  /** Whose law governs what is agreed, as consent receipts name it: `DE`, `US-CA`. */
+  SERVICE_JURISDICTION?: string;
   SERVICESPACE_URL: string;
   SERVICESPACE_PUBLIC_ENDPOINT: string;
   SERVICESPACE_USERS_ACCOUNT: string;

@@ -96,6 +96,8 @@ export interface AskInput {
   callbackUrl?: string;
   metadata?: unknown;
   idempotency?: Idempotency;
+  /** Answers with an open request just like it instead of making another. */
+  join?: boolean;
   /** Id of the API key that asks, for the audit entry. */
   keyId: string;
 }
@@ -145,6 +147,29 @@ export interface ContractView {
   cancelled_at?: string;
   cancelled_by?: "user" | "service";
   cancelled_reason?: string;
+  /** The contract this one took the place of, and the one that took its place. */
+  supersedes?: string;
+  superseded_by?: string;
+}
+
+/** A change the service proposed. */
+export interface AmendmentView {
+  amendment_id: string;
+  contract_id: string;
+  type: import("./contracts/amendment.ts").AmendmentType;
+  status: import("./contracts/amendment.ts").AmendmentStatus;
+  reason: string;
+  offering_id: string;
+  /** What the user is asked to agree to. */
+  offering: import("./protocol/offer.ts").Offering;
+  /** The end that is proposed for the contract. */
+  contract_expires_at?: string;
+  created_at: string;
+  /** Until when the user may agree. */
+  expires_at: string;
+  decided_at?: string;
+  successor_contract_id?: string;
+  user_reason?: string;
 }
 
 export interface ContractDetail extends ContractView {
@@ -168,6 +193,32 @@ export interface Page<T> {
   nextCursor?: string;
 }
 
+export interface CallTicket {
+  ticket: string;
+  expires_at: string;
+}
+
+/** A signal or a line of chat; the members of its payload stand beside these. */
+export interface SaidView {
+  position: number;
+  type: string;
+  from: "user" | "service";
+  at: string;
+  signal?: unknown;
+  text?: string;
+  sent_at?: string;
+}
+
+/** Something a user sent of their own accord. */
+export interface UserEventView {
+  event_id: string;
+  contract_id: string;
+  /** `events.<name>` or `call.request`. */
+  type: string;
+  received_at: string;
+  readable_until: string;
+}
+
 /** The object of one user. It answers for users it does not know without writing a row. */
 export interface UserConnectionApi {
   /** Messages of this one user, in order; the user is the one their subject names. */
@@ -179,13 +230,30 @@ export interface UserConnectionApi {
   requests(query: {
     status?: string;
     kind?: string;
+    /** Names of the kind's operations; absent: all. */
+    operations?: string[];
     limit: number;
     cursor?: string;
   }): Promise<RpcResult<Page<RequestView>>>;
   cancelRequest(requestId: string, keyId: string): Promise<RpcResult<RequestView>>;
+  /** A ticket to a live call's WebSocket, good for one opening. */
+  callTicket(requestId: string, keyId: string): Promise<RpcResult<CallTicket>>;
+  /** What was said in a call after a position, oldest first. */
+  said(call: {
+    requestId: string;
+    after: number;
+    limit: number;
+    keyId: string;
+  }): Promise<RpcResult<SaidView[]>>;
+  /** What the user said of their own accord and nobody has read yet, oldest first. */
+  userEvents(query: { limit: number; cursor?: string }): Promise<RpcResult<Page<UserEventView>>>;
+  /** One of them with its content: it is destroyed soon after. */
+  userEvent(eventId: string, keyId: string): Promise<RpcResult<UserEventView & { content: unknown }>>;
   /** Runs an action of the request's kind (`complete`, `refund`); `input` as its schema returned it. */
   act(call: {
     requestId: string;
+    /** Where requests of its sort are read: an action's name alone does not say what it is done to. */
+    path: string;
     action: string;
     input: unknown;
     keyId: string;
@@ -204,6 +272,38 @@ export interface UserConnectionApi {
     reason: string | undefined,
     keyId: string,
   ): Promise<RpcResult<ContractView>>;
+  pauseContract(
+    contractId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ContractView>>;
+  resumeContract(
+    contractId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ContractView>>;
+  /** Proposes a change; `input` as its schema returned it. */
+  amendContract(
+    contractId: string,
+    input: import("./contracts/amendment.ts").AmendmentInput,
+    caller: { keyId: string; idempotency?: Idempotency },
+  ): Promise<RpcResult<AmendmentView>>;
+  /** Newest first. */
+  amendments(
+    contractId: string,
+    query: { limit: number; cursor?: string },
+  ): Promise<RpcResult<Page<AmendmentView>>>;
+  consentReceipt(
+    contractId: string,
+    keyId: string,
+  ): Promise<RpcResult<import("./contracts/receipt.ts").ConsentReceipt>>;
+  /** Begins to replace our connection key; one rotation at a time. */
+  rotateConnectionKey(
+    contractId: string,
+    keyId: string,
+  ): Promise<RpcResult<{ contract_id: string; key_id: string; previous_key_id: string }>>;
+  /** The contract, pending or in force, that this user came to by an invite; undefined when there is none. */
+  contractByInvite(code: string): Promise<{ contractId: string; isPending: boolean } | undefined>;
   /** The id of the active contract, or of the active one for this offering; undefined when there is none. */
   activeContract(offeringId?: string): Promise<string | undefined>;
   profile(keyId: string): Promise<RpcResult<{ contract_id: string; profile: unknown; updated_at: string }>>;
@@ -484,5 +584,5 @@ export interface JournalForRoutes {
     fromMs: number;
     toMs: number;
   }): Promise<RpcResult<{ events: number }>>;
-  test(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>>;
+  testEndpoint(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>>;
 }

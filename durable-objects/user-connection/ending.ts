@@ -4,7 +4,8 @@
 import { signRevocation } from "../../src/contracts/agreement.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
-import { endRequest } from "./asking.ts";
+import { closeAmendment } from "./amending.ts";
+import { endMachine, endRequest } from "./asking.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { type ContractRow, isRequest } from "./store.ts";
 
@@ -26,14 +27,31 @@ export async function endContract(
 ): Promise<void> {
   const { vault, now } = change;
   const { store } = vault;
-  const open = store.openRows(0).filter((other) => other.contract_id === row.contract_id);
-  const timed = store.timedRows().filter((other) => other.contract_id === row.contract_id);
+  // With the contract in force ends what was still to be finished under the ones it superseded.
+  const before =
+    row.status === "pending"
+      ? []
+      : store
+          .contracts()
+          .filter(({ status, contract_id }) => status === "superseded" && !change.ending.has(contract_id));
+  const ids = [row, ...before].map(({ contract_id }) => contract_id);
+  const open = store.openRows(0).filter((other) => ids.includes(other.contract_id));
+  const timed = store.timedRows().filter((other) => ids.includes(other.contract_id));
   change.audit(audit);
+  for (const id of ids) change.ending.add(id);
+  const proposed = store.pendingAmendment(row.contract_id);
+  if (proposed !== undefined) closeAmendment(change, proposed, { status: "expired" }, { with: "contract" });
   for (const request of open.filter(isRequest))
     if (request.status === "pending")
-      await endRequest(change, request, end.status === "expired" ? "expired" : "cancelled", {
-        with: "contract",
-      });
+      await endRequest(
+        change,
+        request,
+        end.status === "expired" ? "expired" : "cancelled",
+        { with: "contract" },
+        true,
+      );
+  for (const request of timed)
+    if (request.status !== "pending" && request.due_at !== null) await endMachine(change, request);
   if (end.status !== "rejected")
     change.tell(end.status === "expired" ? "contract.expired" : "contract.cancelled", row.contract_id, {
       contract_id: row.contract_id,
@@ -44,7 +62,12 @@ export async function endContract(
     .write(() => {
       for (const other of open) store.updateOutgoing(other.n, { sealed: null, next_send_at: null });
       for (const other of timed) store.updateOutgoing(other.n, { due_at: null });
-      store.destroyResults(row.contract_id);
+      for (const id of ids) {
+        store.destroyResults(id);
+        store.deleteKeptOf(id);
+        store.destroyAmendmentReasons(id);
+      }
+      for (const { contract_id } of before) vault.destroyKeys(contract_id);
       store.deleteProfile(row.contract_id);
     })
     .updateContract(

@@ -10,17 +10,34 @@ import { type ContractSubmit, isEnded, type Profile, type Revocation } from "../
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import type { EnvelopeHeader } from "../../src/protocol/envelope.ts";
 import { parseRoutedId } from "../../src/protocol/ids.ts";
-import { kindOfResponse, type Receipt, userPayloadSchema } from "../../src/protocol/messages.ts";
+import {
+  kindOfResponse,
+  type Receipt,
+  type UserEvent,
+  userEventName,
+  userPayloadSchema,
+} from "../../src/protocol/messages.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject } from "../../src/protocol/subjects.ts";
 import { heardPayload, isHeard } from "../../src/requests/registry.ts";
 import type { InboundMessage, InboundOutcome, OutboundMessage } from "../../src/rpc.ts";
-import { type Outcome, refuseMessage, requestOf, takeAnswer, takeHeard } from "./asking.ts";
+import { hasUnfinished, takeUpdateDenied } from "./amending.ts";
+import {
+  concludeDelivered,
+  type Outcome,
+  refuseMessage,
+  requestOf,
+  takeAnswer,
+  takeHeard,
+} from "./asking.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { endContract } from "./ending.ts";
+import { takeCallRequest, takeUserEvent } from "./hearing.ts";
+import { takeCapabilityRevocation } from "./narrowing.ts";
+import { destroyRetired, rotateAfterMessages, takeKeyRotate, takeKeyRotated } from "./rotating.ts";
 import { hasArrived, missingNumbers, type Received, take } from "./sequence.ts";
 import { takeSubmission } from "./setup.ts";
-import type { ContractRow } from "./store.ts";
+import { type ContractRow, isRequest } from "./store.ts";
 import type { Vault } from "./vault.ts";
 import { SHOWN_MISSING } from "./views.ts";
 
@@ -140,7 +157,12 @@ export async function receive(change: Change, message: InboundMessage): Promise<
 }
 
 /** Handles one event type from the user, under a contract that has not ended. */
-type Handler = (change: Change, row: ContractRow, header: EnvelopeHeader, payload: never) => Promise<Outcome>;
+type Handler = (
+  change: Change,
+  row: ContractRow,
+  header: EnvelopeHeader,
+  payload: never,
+) => Promise<Outcome> | Outcome;
 
 /** What a user may send beside answers and what kinds of requests hear. */
 const HANDLERS: Readonly<Record<string, Handler>> = {
@@ -148,6 +170,11 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     (await takeRevocation(change, row, payload, { event_id: header.event_id }))
       ? { outcome: "stored" }
       : refuseMessage(change, header, row, "signature_invalid"),
+  "call.request": takeCallRequest,
+  "contract.update.denied": takeUpdateDenied,
+  "capability.revoke": takeCapabilityRevocation,
+  "key.rotate": takeKeyRotate,
+  "key.rotated": takeKeyRotated,
   "profile.update": async (change, row, header, payload: { profile: Profile }) => {
     const { vault } = change;
     const missing = missingData(vault.contractOf(row).offering_snapshot, payload.profile);
@@ -179,9 +206,15 @@ async function judge(
   header: EnvelopeHeader,
   payload: unknown,
 ): Promise<Outcome> {
-  if (isEnded(row.status)) return refuseMessage(change, header, row, "contract_ended");
+  const isSuperseded = row.status === "superseded";
+  if (isEnded(row.status) && !isSuperseded) return refuseMessage(change, header, row, "contract_ended");
   const handler = Object.hasOwn(HANDLERS, header.event_type) ? HANDLERS[header.event_type] : undefined;
+  // What is open under a superseded contract is finished under it; all else has its place in the successor.
+  if (isSuperseded && handler !== undefined) return refuseMessage(change, header, row, "superseded");
+  if (isSuperseded) change.due(change.now);
   if (handler !== undefined) return handler(change, row, header, payload as never);
+  const eventName = userEventName(header.event_type);
+  if (eventName !== undefined) return takeUserEvent(change, row, header, eventName, payload as UserEvent);
   if (isHeard(header.event_type)) return takeHeard(change, row, header, payload);
   if (kindOfResponse(header.event_type) !== undefined)
     return takeAnswer(change, row, header, payload as ResponsePayload);
@@ -239,6 +272,7 @@ async function commitOutcome(
       open_from: vault.store.firstOpen(row.open_from),
       ...outcome.contract,
     });
+    destroyRetired(vault, row.contract_id, received, now);
     if (outcome.remembered !== true)
       vault.store.insertInbound({
         event_id: header.event_id,
@@ -248,6 +282,7 @@ async function commitOutcome(
         receipt: JSON.stringify({ ...receipt, event_hash: hash }),
       });
   });
+  await rotateAfterMessages(change, row, received.highest);
   const [hash] = await change.commit();
   const to = { ...addressOf(vault, row), received };
   return {
@@ -284,11 +319,14 @@ async function receiveReceipt(
       request: { event_id: row.event_id },
       response: { outcome: "refused", ...(receipt.reason === undefined ? {} : { reason: receipt.reason }) },
     });
+  else if (isRequest(row)) await concludeDelivered(change, row);
   change.write(() => {
     vault.store.updateOutgoing(row.n, { delivered_at: now, sealed: null, next_send_at: null });
     // The user knows of the end: nothing is left that these keys could be needed for.
     if (row.event_type === "contract.cancelled") vault.destroyKeys(row.contract_id);
   });
+  // It may have been the last thing open under a superseded contract, or told the user of its successor.
+  if (hasUnfinished(vault)) change.due(now);
   if (row.kind !== null) change.changed.push(row.event_id);
   await change.commit();
   return done;

@@ -83,7 +83,8 @@ export const SCHEMA: readonly string[] = [
      result_until INTEGER,
      state BLOB,                          -- wrapped JSON of the kind's machine
      due_at INTEGER,                      -- when the machine looks again
-     parent INTEGER                       -- the request whose machine asked this one
+     parent INTEGER,                      -- the request whose machine asked this one
+     acted BLOB                           -- wrapped JSON: actions with an Idempotency-Key, and where they led
    );
    -- Rows with a time of their own may stay for years (a subscription) and are few; the rest is found by open_from.
    CREATE INDEX outgoing_due ON outgoing (n) WHERE due_at IS NOT NULL OR result_until IS NOT NULL;
@@ -106,4 +107,64 @@ export const SCHEMA: readonly string[] = [
 
    -- The user's chain. The entry's event id carries n.
    CREATE TABLE audit (n INTEGER PRIMARY KEY, entry TEXT NOT NULL);`,
+
+  `-- What was said for the backend to read later: a call's signals and lines of chat, events of the user's own.
+   CREATE TABLE kept (
+     n INTEGER PRIMARY KEY,
+     event_id TEXT,                       -- of a user's event, by which it is read
+     contract_id TEXT NOT NULL,
+     request INTEGER,                     -- row of the request it was said under
+     type TEXT NOT NULL,
+     sender TEXT NOT NULL,                -- 'user' or 'service'
+     content BLOB NOT NULL,               -- wrapped JSON
+     created_at INTEGER NOT NULL,
+     until INTEGER                        -- when it is destroyed
+   );
+
+   -- Tickets to a call's WebSocket, each good for one opening. Deleted when used, or when the next one is made.
+   CREATE TABLE tickets (
+     hash TEXT PRIMARY KEY,               -- base64 SHA-256 of the ticket
+     request INTEGER NOT NULL,
+     key_id TEXT NOT NULL,                -- of the API key that asked for it
+     until INTEGER NOT NULL
+   ) WITHOUT ROWID;`,
+
+  `ALTER TABLE contracts ADD COLUMN successor TEXT;
+   -- SHA-256 (base64) of the invite's code: who came by it may ask for setup credentials again.
+   ALTER TABLE contracts ADD COLUMN invite TEXT;
+   ALTER TABLE contracts ADD COLUMN consent_changed_at INTEGER;
+   -- The end, in milliseconds since the epoch, that was announced last.
+   ALTER TABLE contracts ADD COLUMN notified_end INTEGER;
+   -- Our key the user was told about and has not confirmed, and the outgoing row that said so.
+   ALTER TABLE contracts ADD COLUMN rotating_key_id TEXT;
+   ALTER TABLE contracts ADD COLUMN rotation_row INTEGER;
+   -- Since when, and from which number of the user's, our key is in use.
+   ALTER TABLE contracts ADD COLUMN rotated_at INTEGER;
+   ALTER TABLE contracts ADD COLUMN rotated_seq INTEGER NOT NULL DEFAULT 0;
+   -- The number of the newest key.rotate of the user's that was followed.
+   ALTER TABLE contracts ADD COLUMN user_rotate_seq INTEGER NOT NULL DEFAULT 0;
+
+   -- The number of the message that confirmed a key's successor, and when it came.
+   ALTER TABLE connection_keys ADD COLUMN retired_seq INTEGER;
+   ALTER TABLE connection_keys ADD COLUMN retired_at INTEGER;
+
+   -- Changes that were proposed. n is the outgoing row of the contract.update, the amendment's id its event id.
+   CREATE TABLE amendments (
+     n INTEGER PRIMARY KEY,
+     amendment_id TEXT NOT NULL,
+     contract_id TEXT NOT NULL,
+     type TEXT NOT NULL,
+     status TEXT NOT NULL,
+     reason TEXT NOT NULL,                -- the service's words
+     offer TEXT NOT NULL,                 -- JSON as signed: what the submission must agree to
+     offering_id TEXT NOT NULL,
+     contract_expires_at TEXT,
+     created_at INTEGER NOT NULL,
+     expires_at INTEGER NOT NULL,
+     decided_at INTEGER,
+     successor TEXT,
+     user_reason BLOB,                    -- wrapped: why the person said no
+     idempotency_key TEXT,
+     idempotency_digest TEXT
+   );`,
 ];

@@ -6,6 +6,7 @@ import { signAcceptance } from "../../src/contracts/agreement.ts";
 import { checkSubmission, missingData } from "../../src/contracts/negotiation.ts";
 import type { VerifiedMessage } from "../../src/crypto/accept.ts";
 import { newAgreementKey } from "../../src/crypto/agreement.ts";
+import { sha256 } from "../../src/crypto/hash.ts";
 import { decodeNkey } from "../../src/nats/nkey.ts";
 import { issueCredentials } from "../../src/nats/user-credentials.ts";
 import type {
@@ -14,12 +15,18 @@ import type {
   ContractSubmit,
   RejectionReason,
 } from "../../src/protocol/contract.ts";
+import { toBase64 } from "../../src/protocol/encoding.ts";
+import { utf8 } from "../../src/protocol/json.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
+import { findProposal, supersede } from "./amending.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import type { Columns, ContractRow } from "./store.ts";
 
 /** How long an acceptance waits for a vault that went offline during setup. */
 const ACCEPTANCE_LIFETIME_MS = 30 * 24 * 3_600_000;
+
+/** How an invite is remembered: codes hold 128 random bits, so a plain hash tells nothing about them. */
+export const inviteHash = (code: string): string => toBase64(sha256(utf8(code)));
 
 export interface Submitted {
   contractId: string;
@@ -91,6 +98,7 @@ export async function acceptContract(
     accepted_at: acceptedAt,
     service_signature: serviceSignature,
     activated_at: now,
+    rotated_at: now,
   };
 }
 
@@ -121,19 +129,26 @@ export async function takeSubmission(change: Change, message: VerifiedMessage): 
     const stands = earlier.status === "pending" || earlier.status === "active" || earlier.status === "paused";
     return stands ? { outcome: "stored", contractId, repeated: true } : rejected("contract_ended");
   }
-  if (vault.store.currentContract() !== undefined) return rejected("already_connected");
+  const succession = contract.supersedes === undefined ? undefined : findProposal(vault, contract, now);
+  if (succession?.ok === false) return rejected(succession.error);
+  if (succession === undefined && vault.store.currentContract() !== undefined)
+    return rejected("already_connected");
   const offering = contract.offering_snapshot;
   if (missingData(offering, submit.profile).length > 0) return rejected("required_data_missing");
-  // Counted once per contract id however often it is asked; a crash from here on is repaired by redelivery.
-  const redeemed = await vault.env.DIRECTORY.getByName("directory").redeemInvite({
-    code: submit.invite_code ?? "",
-    ...(submit.match_code === undefined ? {} : { matchCode: submit.match_code }),
-    userId: vault.userId,
-    contractId,
-    offerId: contract.offer_id,
-    offering,
-    now,
-  });
+  // The proposal stands in for an invite. An invite is counted once per contract id however often it is asked; a
+  // crash from here on is repaired by redelivery.
+  const redeemed =
+    succession !== undefined
+      ? { ok: true as const }
+      : await vault.env.DIRECTORY.getByName("directory").redeemInvite({
+          code: submit.invite_code ?? "",
+          ...(submit.match_code === undefined ? {} : { matchCode: submit.match_code }),
+          userId: vault.userId,
+          contractId,
+          offerId: contract.offer_id,
+          offering,
+          now,
+        });
   if (!redeemed.ok) return rejected(redeemed.reason);
 
   const expiresAt = contract.expires_at === undefined ? null : fromTimestamp(contract.expires_at);
@@ -146,7 +161,7 @@ export async function takeSubmission(change: Change, message: VerifiedMessage): 
   });
   change.tell("contract.created", contractId, { contract_id: contractId, offering_id: contract.offering_id });
   const accepted =
-    offering.acceptance === "manual"
+    offering.acceptance === "manual" && succession === undefined
       ? {}
       : await acceptContract(
           change,
@@ -156,8 +171,11 @@ export async function takeSubmission(change: Change, message: VerifiedMessage): 
             userSignature: submit.user_signature,
             submitEventId: message.header.event_id,
           },
-          { by: "offering" },
+          succession === undefined
+            ? { by: "offering" }
+            : { by: "amendment", amendment_id: succession.value.amendment.amendment_id },
         );
+  if (succession !== undefined) supersede(change, succession.value, contractId);
   change
     .write(() => {
       vault.store.insertContract({
@@ -172,6 +190,9 @@ export async function takeSubmission(change: Change, message: VerifiedMessage): 
         expires_at: expiresAt,
         last_activity_at: now,
         open_from: vault.store.firstOpen(0),
+        invite: submit.invite_code === undefined ? null : inviteHash(submit.invite_code),
+        // What was denied a moment ago cools off under the new contract, too.
+        ...(succession === undefined ? {} : { cooling: succession.value.old.cooling }),
         ...accepted,
       });
       vault.store.putProfile(

@@ -1,6 +1,7 @@
 // SQL of one user's object, typed. Reads before the first write find no tables and answer "nothing", so that a
 // call about a user who does not exist costs no row.
 
+import type { AmendmentStatus, AmendmentType } from "../../src/contracts/amendment.ts";
 import type { RequestStatus } from "../../src/protocol/asking.ts";
 import type { ContractStatus } from "../../src/protocol/contract.ts";
 import { migrate } from "../migrations.ts";
@@ -32,6 +33,43 @@ export interface ContractRow {
   open_from: number;
   index_version: number;
   indexed_version: number;
+  successor: string | null;
+  invite: string | null;
+  consent_changed_at: number | null;
+  notified_end: number | null;
+  rotating_key_id: string | null;
+  rotation_row: number | null;
+  rotated_at: number | null;
+  rotated_seq: number;
+  user_rotate_seq: number;
+}
+
+export interface ConnectionKeyRow {
+  key_id: string;
+  contract_id: string;
+  secret: ArrayBuffer;
+  created_at: number;
+  retired_seq: number | null;
+  retired_at: number | null;
+}
+
+export interface AmendmentRow {
+  n: number;
+  amendment_id: string;
+  contract_id: string;
+  type: AmendmentType;
+  status: AmendmentStatus;
+  reason: string;
+  offer: string;
+  offering_id: string;
+  contract_expires_at: string | null;
+  created_at: number;
+  expires_at: number;
+  decided_at: number | null;
+  successor: string | null;
+  user_reason: ArrayBuffer | null;
+  idempotency_key: string | null;
+  idempotency_digest: string | null;
 }
 
 export interface OutgoingRow {
@@ -66,6 +104,7 @@ export interface OutgoingRow {
   state: ArrayBuffer | null;
   due_at: number | null;
   parent: number | null;
+  acted: ArrayBuffer | null;
 }
 
 /** An outgoing row that has not been receipted. */
@@ -99,6 +138,25 @@ export interface InboundRow {
   seq: number;
   received_at: number;
   receipt: string;
+}
+
+export interface KeptRow {
+  n: number;
+  event_id: string | null;
+  contract_id: string;
+  request: number | null;
+  type: string;
+  sender: "user" | "service";
+  content: ArrayBuffer;
+  created_at: number;
+  until: number | null;
+}
+
+export interface TicketRow {
+  hash: string;
+  request: number;
+  key_id: string;
+  until: number;
 }
 
 /** What a column may be given; bytes become exactly their own BLOB, whatever buffer they lie in. */
@@ -179,6 +237,14 @@ export class Store {
     return this.#rows<ContractRow>("SELECT * FROM contracts WHERE status IN ('active', 'paused')")[0];
   }
 
+  /** The newest contract that came by an invite, given as its code's hash. */
+  contractByInvite(invite: string): ContractRow | undefined {
+    return this.#rows<ContractRow>(
+      "SELECT * FROM contracts WHERE invite = ? ORDER BY created_at DESC LIMIT 1",
+      invite,
+    )[0];
+  }
+
   insertContract(row: Columns<ContractRow>): void {
     this.#insert("contracts", row);
   }
@@ -205,6 +271,22 @@ export class Store {
       "SELECT key_id FROM connection_keys WHERE contract_id = ? ORDER BY created_at DESC",
       contractId,
     ).map(({ key_id }) => key_id);
+  }
+
+  /** Newest first. */
+  connectionKeys(contractId: string): ConnectionKeyRow[] {
+    return this.#rows<ConnectionKeyRow>(
+      "SELECT * FROM connection_keys WHERE contract_id = ? ORDER BY created_at DESC",
+      contractId,
+    );
+  }
+
+  updateConnectionKey(keyId: string, columns: Columns<ConnectionKeyRow>): void {
+    this.#update("connection_keys", "key_id", keyId, columns);
+  }
+
+  destroyConnectionKey(keyId: string): void {
+    this.#storage.sql.exec("DELETE FROM connection_keys WHERE key_id = ?", keyId);
   }
 
   insertConnectionKey(row: {
@@ -298,13 +380,21 @@ export class Store {
     );
   }
 
-  requests(query: { before: number; limit: number; status?: string; kind?: string }): RequestRow[] {
+  requests(query: {
+    before: number;
+    limit: number;
+    status?: string;
+    kind?: string;
+    operations?: string[];
+  }): RequestRow[] {
     return this.#rows<RequestRow>(
       `SELECT * FROM outgoing WHERE n < ?1 AND kind IS NOT NULL
-         AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR kind = ?3) ORDER BY n DESC LIMIT ?4`,
+         AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR kind = ?3)
+         AND (?4 IS NULL OR operation IN (SELECT value FROM json_each(?4))) ORDER BY n DESC LIMIT ?5`,
       query.before,
       query.status ?? null,
       query.kind ?? null,
+      query.operations === undefined ? null : JSON.stringify(query.operations),
       query.limit,
     );
   }
@@ -323,6 +413,51 @@ export class Store {
     return found;
   }
 
+  // Amendments
+
+  insertAmendment(row: Columns<AmendmentRow>): void {
+    this.#insert("amendments", row);
+  }
+
+  updateAmendment(n: number, columns: Columns<AmendmentRow>): void {
+    this.#update("amendments", "n", n, columns);
+  }
+
+  /** The proposal that waits for the user: at most one per contract. */
+  pendingAmendment(contractId: string): AmendmentRow | undefined {
+    return this.pendingAmendments().find((row) => row.contract_id === contractId);
+  }
+
+  pendingAmendments(): AmendmentRow[] {
+    return this.#rows<AmendmentRow>("SELECT * FROM amendments WHERE status = 'pending' ORDER BY n");
+  }
+
+  /** Newest first, below the row `before`. */
+  amendments(contractId: string, before: number, limit: number): AmendmentRow[] {
+    return this.#rows<AmendmentRow>(
+      "SELECT * FROM amendments WHERE contract_id = ? AND n < ? ORDER BY n DESC LIMIT ?",
+      contractId,
+      before,
+      limit,
+    );
+  }
+
+  amendmentByKey(idempotencyKey: string, since: number): AmendmentRow | undefined {
+    return this.#rows<AmendmentRow>(
+      "SELECT * FROM amendments WHERE idempotency_key = ? AND created_at >= ? ORDER BY n DESC LIMIT 1",
+      idempotencyKey,
+      since,
+    )[0];
+  }
+
+  /** Forgets what the person said to proposals of a contract. */
+  destroyAmendmentReasons(contractId: string): void {
+    this.#storage.sql.exec(
+      "UPDATE amendments SET user_reason = NULL WHERE contract_id = ? AND user_reason IS NOT NULL",
+      contractId,
+    );
+  }
+
   // Events
 
   insertEvent(event: string, callback: Uint8Array | null): void {
@@ -337,6 +472,96 @@ export class Store {
   /** Forgets events up to the `n`th. */
   deleteEvents(n: number): void {
     this.#storage.sql.exec("DELETE FROM events WHERE n <= ?", n);
+  }
+
+  // Kept for the backend to read
+
+  lastKept(): number {
+    return this.#rows<{ n: number | null }>("SELECT max(n) AS n FROM kept")[0]?.n ?? 0;
+  }
+
+  insertKept(row: Columns<KeptRow>): void {
+    this.#insert("kept", row);
+  }
+
+  /** What was kept under a request after the `after`th, oldest first. */
+  keptUnder(request: number, after: number, limit: number): KeptRow[] {
+    return this.#rows<KeptRow>(
+      "SELECT * FROM kept WHERE n > ? AND request = ? ORDER BY n LIMIT ?",
+      after,
+      request,
+      limit,
+    );
+  }
+
+  /** Under no request: the user's own events, oldest first. */
+  keptEvents(after: number, limit: number): KeptRow[] {
+    return this.#rows<KeptRow>(
+      "SELECT * FROM kept WHERE n > ? AND request IS NULL ORDER BY n LIMIT ?",
+      after,
+      limit,
+    );
+  }
+
+  keptEvent(eventId: string): KeptRow | undefined {
+    return this.#rows<KeptRow>("SELECT * FROM kept WHERE event_id = ?", eventId)[0];
+  }
+
+  countKeptEvents(): number {
+    return this.#rows<{ n: number }>("SELECT count(*) AS n FROM kept WHERE request IS NULL")[0]?.n ?? 0;
+  }
+
+  deleteKept(request: number, type: string): void {
+    this.#storage.sql.exec("DELETE FROM kept WHERE request = ? AND type = ?", request, type);
+  }
+
+  deleteKeptOf(contractId: string): void {
+    this.#storage.sql.exec("DELETE FROM kept WHERE contract_id = ?", contractId);
+  }
+
+  /** When what is kept under a request is destroyed. */
+  keepUntil(request: number, until: number): void {
+    this.#storage.sql.exec("UPDATE kept SET until = ? WHERE request = ?", until, request);
+  }
+
+  keepEventUntil(n: number, until: number): void {
+    this.#storage.sql.exec("UPDATE kept SET until = ? WHERE n = ?", until, n);
+  }
+
+  nextKeptUntil(): number | undefined {
+    return (
+      this.#rows<{ until: number | null }>("SELECT min(until) AS until FROM kept")[0]?.until ?? undefined
+    );
+  }
+
+  deleteKeptUntil(now: number): void {
+    this.#storage.sql.exec("DELETE FROM kept WHERE until <= ?", now);
+  }
+
+  // Tickets
+
+  ticket(hash: string): TicketRow | undefined {
+    return this.#rows<TicketRow>("SELECT * FROM tickets WHERE hash = ?", hash)[0];
+  }
+
+  countTickets(request: number, now: number): number {
+    return (
+      this.#rows<{ n: number }>(
+        "SELECT count(*) AS n FROM tickets WHERE request = ? AND until > ?",
+        request,
+        now,
+      )[0]?.n ?? 0
+    );
+  }
+
+  /** Those that ran out go with it. */
+  insertTicket(row: TicketRow, now: number): void {
+    this.#storage.sql.exec("DELETE FROM tickets WHERE until <= ?", now);
+    this.#insert("tickets", row as unknown as Columns<TicketRow>);
+  }
+
+  deleteTicket(hash: string): void {
+    this.#storage.sql.exec("DELETE FROM tickets WHERE hash = ?", hash);
   }
 
   // Inbound

@@ -4,12 +4,17 @@
 
 import { isEnded } from "../../src/protocol/contract.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
+import { endInTime } from "./aging.ts";
+import { expireAmendments, finishSuperseded, hasUnfinished } from "./amending.ts";
 import { endRequest, takeDue } from "./asking.ts";
 import { Change } from "./change.ts";
-import { endContract } from "./ending.ts";
 import type { Outbox } from "./outbox.ts";
+import { rotateInTime } from "./rotating.ts";
 import { isRequest, openFrom } from "./store.ts";
 import type { Vault } from "./vault.ts";
+
+/** After some of what was kept was destroyed, the rest is looked at again. */
+const KEPT_LOOK_MS = 60_000;
 
 /** Looks at everything once and commits what is due. Rows to send again are in the change's `send`. */
 export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
@@ -17,39 +22,31 @@ export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
   const { now } = change;
   const { store } = vault;
   const contracts = store.contracts();
-  const ending = new Set<string>();
+  const open = store.openRows(openFrom(contracts));
+  const { ending } = change;
+  const expired = new Set<number>();
 
   for (const row of contracts) {
     if (isEnded(row.status)) {
       if (store.connectionKeyIds(row.contract_id).length === 0) continue;
+      if (row.status === "superseded") {
+        await finishSuperseded(change, row, open);
+        continue;
+      }
       const destroyAt = row.ended_at! + REVOCATION_NOTICE_MS;
       if (destroyAt > now) change.due(destroyAt);
       else change.write(() => vault.destroyKeys(row.contract_id));
-    } else if (row.expires_at !== null && row.expires_at <= now) {
-      ending.add(row.contract_id);
-      await endContract(
-        change,
-        row,
-        { status: "expired", by: "service" },
-        {
-          contractId: row.contract_id,
-          operation: "contract.expire",
-          status: "success",
-          response: { status: "expired" },
-        },
-      );
-    } else {
-      change.due(row.expires_at);
-    }
+    } else if (!(await endInTime(change, row))) await rotateInTime(change, row);
   }
+  expireAmendments(change);
 
-  const open = store.openRows(openFrom(contracts));
   outbox.keepOnly(open);
   for (const row of open) {
     if (ending.has(row.contract_id)) continue;
     if (isRequest(row) && row.status === "pending") {
       if (row.grace_until <= now) {
         await endRequest(change, row, "expired");
+        expired.add(row.n);
         continue;
       }
       change.due(row.grace_until);
@@ -65,7 +62,18 @@ export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
       change.due(row.next_send_at);
     }
   }
-  for (const row of store.timedRows()) if (!ending.has(row.contract_id)) await takeDue(change, row);
+  // What has just expired may have been the last thing open under a superseded contract.
+  if (expired.size > 0 && hasUnfinished(vault)) change.due(now + 1);
+  // A row that has just expired was given its next look with that.
+  for (const row of store.timedRows())
+    if (!ending.has(row.contract_id) && !expired.has(row.n)) await takeDue(change, row);
+  const keptUntil = store.nextKeptUntil();
+  if (keptUntil !== undefined && keptUntil <= now) {
+    change
+      .audit({ operation: "kept.destroy", status: "success" })
+      .write(() => store.deleteKeptUntil(now))
+      .due(now + KEPT_LOOK_MS);
+  } else change.due(keptUntil);
   await change.commit();
   return change;
 }

@@ -4,6 +4,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { configOf } from "../../src/config.ts";
 import { credentialsForm } from "../../src/contracts/agreement.ts";
+import type { AmendmentInput } from "../../src/contracts/amendment.ts";
+import type { ConsentReceipt } from "../../src/contracts/receipt.ts";
 import { verifyJson } from "../../src/crypto/signing.ts";
 import type { Env } from "../../src/env.ts";
 import { decodeNkey } from "../../src/nats/nkey.ts";
@@ -22,29 +24,47 @@ import { REVOCATION_NOTICE_MS, SETUP_CLOCK_SKEW_MS } from "../../src/protocol/li
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userOfSubject } from "../../src/protocol/subjects.ts";
 import type {
+  AmendmentView,
   AskInput,
+  CallTicket,
   ContractDetail,
   ContractView,
+  DirectoryForRoutes,
   Idempotency,
   InboundMessage,
   InboundOutcome,
   Page,
   RequestView,
   RpcResult,
+  SaidView,
   UserConnectionApi,
+  UserEventView,
 } from "../../src/rpc.ts";
 import { Serial } from "../serial.ts";
-import { actOnRequest, ask, askedView, cancelRequest, findRequest, recordRead } from "./asking.ts";
+import { amendContract, amendmentView, supersededFault } from "./amending.ts";
+import {
+  actOnRequest,
+  ask,
+  askedView,
+  cancelRequest,
+  findRequest,
+  recordRead,
+  rowAfterAct,
+} from "./asking.ts";
+import { CallSockets, issueTicket, readSaid, useTicket } from "./calls.ts";
 import { Change } from "./change.ts";
 import { cancelByService, endContract } from "./ending.ts";
 import { type Failed, fault, noSuch } from "./faults.ts";
+import { readEvent, waitingEvents } from "./hearing.ts";
 import { Outbox } from "./outbox.ts";
+import { setPaused } from "./pausing.ts";
 import { receive, takeRevocation } from "./receive.ts";
-import { acceptContract } from "./setup.ts";
+import { rotate } from "./rotating.ts";
+import { acceptContract, inviteHash } from "./setup.ts";
 import { type ContractRow, Store } from "./store.ts";
 import { tick } from "./timers.ts";
 import { Vault } from "./vault.ts";
-import { contractDetail, contractView, requestView } from "./views.ts";
+import { contractDetail, contractView, receiptOf, requestView } from "./views.ts";
 import { Waiters } from "./waiters.ts";
 
 /** After an alarm that failed. */
@@ -55,12 +75,14 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   readonly #serial = new Serial();
   readonly #waiters = new Waiters();
   readonly #outbox: Outbox;
+  readonly #sockets: CallSockets;
   #vault: Promise<Vault> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = new Store(ctx.storage);
     this.#outbox = new Outbox(env, this.#store, this.#serial);
+    this.#sockets = new CallSockets(ctx);
   }
 
   /** `userId` is needed only for a user about whom nothing is stored yet. */
@@ -96,9 +118,17 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   /** What follows a commit. Skipped by a crash, all of it is done again: by the alarm, or when the caller asks anew. */
   #after(vault: Vault, change: Change): void {
-    for (const id of change.changed) this.#waiters.wake(id);
+    this.#wake(vault, change);
     if (change.index || change.tells || change.send.length > 0)
       this.ctx.waitUntil(this.#outbox.flush(vault, change));
+  }
+
+  /** Whoever watches a request that changed is told: callers that hold the line, sockets of a call. */
+  #wake(vault: Vault, change: Change): void {
+    for (const id of new Set(change.changed)) {
+      this.#waiters.wake(id);
+      this.#sockets.push(vault, id);
+    }
   }
 
   // ---- From the user ------------------------------------------------------------------------------------
@@ -157,6 +187,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   async requests(query: {
     status?: string;
     kind?: string;
+    operations?: string[];
     limit: number;
     cursor?: string;
   }): Promise<RpcResult<Page<RequestView>>> {
@@ -189,24 +220,102 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   async act(call: {
     requestId: string;
+    path: string;
     action: string;
     input: unknown;
     keyId: string;
     idempotency?: Idempotency;
   }): Promise<RpcResult<RequestView>> {
-    return this.#onRequest(call.requestId, (change) => actOnRequest(change, call));
+    return this.#onRequest(call.requestId, (change) => actOnRequest(change, call), call.idempotency?.key);
   }
 
   async #onRequest(
     requestId: string,
     step: (change: Change) => Promise<Failed | undefined>,
+    key?: string,
   ): Promise<RpcResult<RequestView>> {
     const vault = await this.#open();
     if (vault === undefined) return noSuch("request");
     const failed = await this.#step(vault, step);
     if (failed !== undefined) return failed;
     const { row, contractRow } = findRequest(vault, requestId)!;
-    return { ok: true, value: requestView(vault, row, vault.contractOf(contractRow)) };
+    const shown = key === undefined ? row : rowAfterAct(vault, row, key, vault.now());
+    return { ok: true, value: requestView(vault, shown, vault.contractOf(contractRow)) };
+  }
+
+  // ---- Calls --------------------------------------------------------------------------------------------
+
+  async callTicket(requestId: string, keyId: string): Promise<RpcResult<CallTicket>> {
+    const vault = await this.#open();
+    if (vault === undefined) return noSuch("call");
+    return this.#step(vault, async (change) => issueTicket(change, requestId, keyId));
+  }
+
+  async said(call: {
+    requestId: string;
+    after: number;
+    limit: number;
+    keyId: string;
+  }): Promise<RpcResult<SaidView[]>> {
+    const vault = await this.#open();
+    if (vault === undefined) return noSuch("call");
+    return this.#step(vault, async (change) => readSaid(change, call));
+  }
+
+  /** `/<call id>?ticket=&after=`, a WebSocket: the Worker has checked the form, the ticket is checked here. */
+  override async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    const requestId = url.pathname.slice(1);
+    const after = Number(url.searchParams.get("after"));
+    const refused = (failed: Failed) => Response.json(failed.error, { status: 400 });
+    const vault = await this.#open();
+    if (vault === undefined) return refused(noSuch("call"));
+    const used = await this.#step(vault, async (change) =>
+      useTicket(change, requestId, url.searchParams.get("ticket") ?? ""),
+    );
+    if (!used.ok) return refused(used);
+    const socket = this.#sockets.open(vault, requestId, used.keyId, after);
+    return "ok" in socket ? refused(socket) : new Response(null, { status: 101, webSocket: socket });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const vault = await this.#open();
+    if (vault === undefined) return;
+    const asked = this.#sockets.read(socket, message, vault.now());
+    if (asked === undefined) return;
+    const failed = await this.#step(vault, (change) => actOnRequest(change, asked));
+    if (failed !== undefined) this.#sockets.refuse(socket, failed);
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+    // Codes below 1000 and 1005, 1006, 1015 are never sent (RFC 6455 §7.4.1).
+    socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code);
+  }
+
+  // ---- What the user said of their own accord -----------------------------------------------------------
+
+  async userEvents(query: { limit: number; cursor?: string }): Promise<RpcResult<Page<UserEventView>>> {
+    const vault = await this.#open();
+    if (vault === undefined) return { ok: true, value: { items: [] } };
+    const after = query.cursor === undefined ? 0 : Number(query.cursor);
+    if (!Number.isSafeInteger(after))
+      return fault("invalid_request", "the cursor is not one this list gave out");
+    const rows = waitingEvents(vault, after, query.limit + 1);
+    const page = rows.slice(0, query.limit);
+    const last = page.at(-1);
+    return {
+      ok: true,
+      value: {
+        items: page.map(({ view }) => view),
+        ...(rows.length > query.limit && last !== undefined ? { nextCursor: String(last.n) } : {}),
+      },
+    };
+  }
+
+  async userEvent(eventId: string, keyId: string): Promise<RpcResult<UserEventView & { content: unknown }>> {
+    const vault = await this.#open();
+    if (vault === undefined) return noSuch("event");
+    return this.#step(vault, async (change) => readEvent(change, eventId, keyId));
   }
 
   // ---- Contracts ----------------------------------------------------------------------------------------
@@ -303,11 +412,113 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       if (row.status === "cancelled") return undefined;
       if (row.status === "pending")
         return fault("conflict", "the contract is still pending; reject it instead");
+      if (row.status === "superseded") return supersededFault(row);
       if (isEnded(row.status))
         return fault("conflict", `the contract has ended already: it is ${row.status}`);
       await cancelByService(change, row, reason, { key_id: keyId });
       return undefined;
     });
+  }
+
+  pauseContract(
+    contractId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ContractView>> {
+    return this.#onContract(contractId, (change, row) =>
+      setPaused(change, row, "paused", reason, { key_id: keyId }),
+    );
+  }
+
+  resumeContract(
+    contractId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ContractView>> {
+    return this.#onContract(contractId, (change, row) =>
+      setPaused(change, row, "active", reason, { key_id: keyId }),
+    );
+  }
+
+  async amendContract(
+    contractId: string,
+    input: AmendmentInput,
+    caller: { keyId: string; idempotency?: Idempotency },
+  ): Promise<RpcResult<AmendmentView>> {
+    const vault = await this.#open();
+    if (vault === undefined || this.#store.contract(contractId) === undefined) return noSuch("contract");
+    // Before the step: nothing waits for the Directory while it answers.
+    const directory = this.env.DIRECTORY.getByName("directory") as unknown as DirectoryForRoutes;
+    const published = await directory.offer();
+    return this.#step(vault, (change) =>
+      amendContract(change, this.#store.contract(contractId)!, input, published, caller),
+    );
+  }
+
+  async amendments(
+    contractId: string,
+    query: { limit: number; cursor?: string },
+  ): Promise<RpcResult<Page<AmendmentView>>> {
+    const vault = await this.#open();
+    if (vault === undefined || this.#store.contract(contractId) === undefined) return noSuch("contract");
+    const before = query.cursor === undefined ? MAX_ROW : Number(query.cursor);
+    if (!Number.isSafeInteger(before))
+      return fault("invalid_request", "the cursor is not one this list gave out");
+    const rows = this.#store.amendments(contractId, before, query.limit + 1);
+    const page = rows.slice(0, query.limit);
+    const last = page.at(-1);
+    return {
+      ok: true,
+      value: {
+        items: page.map((row) => amendmentView(vault, row)),
+        ...(rows.length > query.limit && last !== undefined ? { nextCursor: String(last.n) } : {}),
+      },
+    };
+  }
+
+  async consentReceipt(contractId: string, keyId: string): Promise<RpcResult<ConsentReceipt>> {
+    const vault = await this.#open();
+    const row = this.#store.contract(contractId);
+    if (vault === undefined || row === undefined) return noSuch("contract");
+    return this.#step(vault, async (change) => {
+      const receipt = await receiptOf(vault, this.#store.contract(contractId)!);
+      if (receipt === undefined)
+        return fault("conflict", `the contract is ${row.status}: there is no consent to show`);
+      change.audit({
+        contractId,
+        operation: "receipt.issue",
+        status: "success",
+        request: { key_id: keyId },
+        response: { receipt_id: receipt.receipt_id, state: receipt.state },
+      });
+      return { ok: true as const, value: receipt };
+    });
+  }
+
+  async rotateConnectionKey(
+    contractId: string,
+    keyId: string,
+  ): Promise<RpcResult<{ contract_id: string; key_id: string; previous_key_id: string }>> {
+    const vault = await this.#open();
+    if (vault === undefined) return noSuch("contract");
+    return this.#step(vault, async (change) => {
+      const row = this.#store.contract(contractId);
+      if (row === undefined) return noSuch("contract");
+      if (row.status === "superseded") return supersededFault(row);
+      if (row.status !== "active" && row.status !== "paused")
+        return fault("conflict", `the contract is ${row.status}; it has no keys to replace`);
+      const keys = await rotate(change, row, { key_id: keyId });
+      return {
+        ok: true as const,
+        value: { contract_id: contractId, key_id: keys.keyId, previous_key_id: keys.previousKeyId },
+      };
+    });
+  }
+
+  async contractByInvite(code: string): Promise<{ contractId: string; isPending: boolean } | undefined> {
+    const row = this.#store.contractByInvite(inviteHash(code));
+    if (row === undefined || isEnded(row.status)) return undefined;
+    return { contractId: row.contract_id, isPending: row.status === "pending" };
   }
 
   async profile(
@@ -361,7 +572,10 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       return fault("signature_invalid", "both signatures must be by the keys that the contract names");
     return this.#step(vault, async (change) => {
       const { status } = this.#store.contract(request.contract_id)!;
-      if (isEnded(status) || status === "pending")
+      // What is open under a superseded contract may still be answered; with its keys that ends.
+      const isFinishing =
+        status === "superseded" && this.#store.connectionKeyIds(request.contract_id).length > 0;
+      if ((isEnded(status) && !isFinishing) || status === "pending")
         return fault("contract_required", `the contract is ${status}: it has no credentials`);
       const credentials = await issueCredentials(
         vault.config,
@@ -387,6 +601,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       if (row === undefined) return noSuch("contract");
       const done = { ok: true as const, value: { status: "cancelled" as const } };
       if (row.status === "cancelled") return done;
+      if (row.status === "superseded") return supersededFault(row);
       if (isEnded(row.status))
         return fault("conflict", `the contract has ended already: it is ${row.status}`);
       // An unsigned try costs no row; who may revoke is shown by the signature alone.
@@ -426,7 +641,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       if (vault === undefined) return;
       vault.alarmFired();
       const change = await this.#serial.run(() => tick(vault, this.#outbox));
-      for (const id of change.changed) this.#waiters.wake(id);
+      this.#wake(vault, change);
       await Promise.all([
         this.#outbox.tell(vault),
         this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),

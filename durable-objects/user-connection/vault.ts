@@ -79,6 +79,12 @@ export class Vault {
     return key;
   }
 
+  /** Destroys one of our private connection keys. Called in a transaction. */
+  destroyKey(keyId: string): void {
+    this.store.destroyConnectionKey(keyId);
+    this.#keys.delete(keyId);
+  }
+
   /** Destroys our private connection keys of a contract. Called in a transaction. */
   destroyKeys(contractId: string): void {
     this.store.destroyConnectionKeys(contractId);

@@ -1,6 +1,7 @@
 // Rows as the API shows them.
 
 import { verifyContractRecord } from "../../src/contracts/agreement.ts";
+import { type ConsentReceipt, signConsentReceipt } from "../../src/contracts/receipt.ts";
 import { keyIdOf } from "../../src/crypto/hash.ts";
 import type { Approval, RequestPayload } from "../../src/protocol/asking.ts";
 import type { Contract, ContractRecord } from "../../src/protocol/contract.ts";
@@ -14,7 +15,9 @@ import type { Vault } from "./vault.ts";
 
 /** What `outgoing.content` holds, wrapped. */
 export interface RequestContent {
+  /** Without what was withheld; `request_digest` is then that of the payload as it was sent. */
   payload: RequestPayload;
+  request_digest?: string;
   input: unknown;
   match_code?: string;
   metadata?: unknown;
@@ -105,6 +108,8 @@ export function contractView(vault: Vault, row: ContractRow): ContractView {
     cancelled_at: timeOf(row.status === "cancelled" ? row.ended_at : null),
     cancelled_by: row.ended_by ?? undefined,
     cancelled_reason: row.ended_reason ?? undefined,
+    supersedes: contract.supersedes,
+    superseded_by: row.successor ?? undefined,
   });
 }
 
@@ -120,6 +125,30 @@ export function recordOf(vault: Vault, row: ContractRow): ContractRecord | undef
     accepted_at,
     service_signature,
   };
+}
+
+/** The consent receipt of a contract that was accepted; undefined before. */
+export async function receiptOf(vault: Vault, row: ContractRow): Promise<ConsentReceipt | undefined> {
+  const record = recordOf(vault, row);
+  if (record === undefined || row.status === "pending" || row.status === "rejected") return undefined;
+  const { SERVICE_NAME, SERVICE_TYPE, SERVICE_DOMAIN, SERVICE_JURISDICTION, signingKey } = vault.config;
+  const changedAt = Math.max(row.activated_at!, row.consent_changed_at ?? 0, row.ended_at ?? 0);
+  return signConsentReceipt(signingKey, {
+    contractId: row.contract_id,
+    record,
+    status: row.status,
+    changedAt: toTimestamp(changedAt),
+    ...(row.ended_at === null ? {} : { endedAt: toTimestamp(row.ended_at) }),
+    ...(row.ended_by === null ? {} : { endedBy: row.ended_by }),
+    ...(row.successor === null ? {} : { supersededBy: row.successor }),
+    revokedCapabilities: JSON.parse(row.revoked_capabilities) as string[],
+    service: {
+      name: SERVICE_NAME,
+      type: SERVICE_TYPE,
+      ...(SERVICE_DOMAIN === undefined ? {} : { domain: SERVICE_DOMAIN }),
+      ...(SERVICE_JURISDICTION === undefined ? {} : { jurisdiction: SERVICE_JURISDICTION }),
+    },
+  });
 }
 
 export async function contractDetail(vault: Vault, row: ContractRow): Promise<ContractDetail> {

@@ -5,6 +5,7 @@ import { contractIdOf, identityOf } from "../crypto/hash.ts";
 import { isSoundAgreementKey, isSoundSigningKey } from "../crypto/keys.ts";
 import { type SigningKey, signJson, verifyJson } from "../crypto/signing.ts";
 import {
+  type CapabilityRevoke,
   type Contract,
   type ContractRecord,
   contractRecord,
@@ -141,6 +142,28 @@ export async function signRevocation(
 
 export const verifyRevocation = (publicKey: string, revocation: Revocation): Promise<boolean> =>
   verifyJson(publicKey, LABELS.revocation, revocationForm(revocation), revocation.signature);
+
+const capabilityForm = (contractId: string, capabilities: readonly string[]) => ({
+  contract_id: contractId,
+  capabilities,
+});
+
+/** Takes single capabilities back, by the user (PROTOCOL §7). */
+export async function signCapabilityRevocation(
+  key: SigningKey,
+  contractId: string,
+  capabilities: string[],
+): Promise<CapabilityRevoke> {
+  const form = capabilityForm(contractId, capabilities);
+  return { capabilities, signature: await signJson(key, LABELS.capabilityRevocation, form) };
+}
+
+export const verifyCapabilityRevocation = (
+  publicKey: string,
+  contractId: string,
+  { capabilities, signature }: CapabilityRevoke,
+): Promise<boolean> =>
+  verifyJson(publicKey, LABELS.capabilityRevocation, capabilityForm(contractId, capabilities), signature);
 
 /** What both signatures of POST /connect/{code}/credentials cover. */
 export const setupForm = (

@@ -125,6 +125,8 @@ export const contractView = z.object({
   cancelled_at: timestamp.optional(),
   cancelled_by: z.enum(["user", "service"]).optional(),
   cancelled_reason: z.string().optional(),
+  supersedes: contractId.optional(),
+  superseded_by: contractId.optional().describe("The contract that took its place; act on that one."),
 });
 
 export const contractDetail = contractView.extend({

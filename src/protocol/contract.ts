@@ -1,13 +1,14 @@
 // The agreement between one user and one service (PROTOCOL §5, §7).
 
 import { z } from "zod";
-import { capabilityName, offering, offeringId } from "./offer.ts";
+import { capabilityName, offer, offering, offeringId } from "./offer.ts";
 import {
   contractId,
   eventId,
   identityId,
   line,
   offerId,
+  prose,
   publicKey,
   signature,
   timestamp,
@@ -133,6 +134,8 @@ export const rejectionReason = z.enum([
   "required_data_missing",
   "already_connected",
   "contract_ended",
+  /** It names `supersedes`, and no such change was proposed, or no longer is. */
+  "not_proposed",
   "expired",
   "declined",
 ]);
@@ -152,7 +155,23 @@ export type Revocation = z.infer<typeof revocation>;
 
 export const capabilityRevoke = z.strictObject({
   capabilities: z.array(capabilityName).min(1).max(64),
+  /** Over `{contract_id, capabilities}`. */
   signature,
 });
+export type CapabilityRevoke = z.infer<typeof capabilityRevoke>;
+
+/** A change the service proposes (PROTOCOL §7). */
+export const contractUpdate = z.strictObject({
+  /** Signed for this user: with the one offering that is proposed. */
+  offer,
+  offering_id: offeringId,
+  summary: prose(1_000),
+  /** The end the new contract must name; absent: the person's choice. */
+  expires_at: timestamp.optional(),
+});
+export type ContractUpdate = z.infer<typeof contractUpdate>;
+
+/** Told ahead of an end that the user cannot know of. */
+export const contractExpiring = z.strictObject({ expires_at: timestamp, reason: z.literal("inactive") });
 
 export const contractPause = z.strictObject({ reason: line(500).optional() });

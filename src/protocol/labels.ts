@@ -20,6 +20,7 @@ export const LABELS = {
   auditId: "vettid-audit-id-v1",
   audit: "vettid-audit-v1",
   consentReceipt: "vettid-consent-receipt-v1",
+  consentReceiptId: "vettid-consent-receipt-id-v1",
 } as const;
 
 export type Label = (typeof LABELS)[keyof typeof LABELS];

@@ -6,13 +6,15 @@ import { responsePayload } from "./asking.ts";
 import {
   capabilityRevoke,
   contractAccepted,
+  contractExpiring,
   contractPause,
   contractRejected,
   contractSubmit,
+  contractUpdate,
   profile,
   revocation,
 } from "./contract.ts";
-import { offer, offeringId } from "./offer.ts";
+import { canonicalJson, utf8 } from "./json.ts";
 import { digest, eventId, keyId, line, prose, publicKey, timestamp } from "./primitives.ts";
 
 export const receipt = z.strictObject({
@@ -31,10 +33,13 @@ export const receipt = z.strictObject({
 export type Receipt = z.infer<typeof receipt>;
 
 const keyRotate = z.strictObject({ connection_key: publicKey, previous_key_id: keyId });
+export type KeyRotate = z.infer<typeof keyRotate>;
 const keyRotated = z.strictObject({ key_id: keyId });
+export type KeyRotated = z.infer<typeof keyRotated>;
 
 /** What a user sends, beside `<kind>.response`. */
 export const userPayloads = {
+  "call.request": z.strictObject({ purpose: prose(500), type: z.enum(["text", "voice", "video"]) }),
   receipt,
   "contract.submit": contractSubmit,
   "contract.update.denied": z.strictObject({ reason: line(128).optional() }),
@@ -52,7 +57,8 @@ export const servicePayloads = {
   receipt,
   "contract.accepted": contractAccepted,
   "contract.rejected": contractRejected,
-  "contract.update": z.strictObject({ offer, offering_id: offeringId, summary: prose(1_000) }),
+  "contract.update": contractUpdate,
+  "contract.expiring": contractExpiring,
   "contract.cancelled": revocation,
   "contract.paused": contractPause,
   "contract.resumed": contractPause,
@@ -61,6 +67,25 @@ export const servicePayloads = {
   "key.rotated": keyRotated,
 } as const;
 export type ServiceEventType = keyof typeof servicePayloads;
+
+/** What a user's event may carry, in bytes of canonical JSON. */
+export const MAX_USER_EVENT_BYTES = 65_536;
+
+/** The payload of `events.<type>`. */
+export const userEvent = z.strictObject({
+  data: z
+    .json()
+    .refine(
+      (value) => utf8(canonicalJson(value)).length <= MAX_USER_EVENT_BYTES,
+      `must be at most ${MAX_USER_EVENT_BYTES} bytes of canonical JSON`,
+    ),
+});
+export type UserEvent = z.infer<typeof userEvent>;
+
+const USER_EVENT = /^events\.([a-z0-9_]{1,32})$/;
+
+/** The name in `events.<name>`; undefined for any other event type. */
+export const userEventName = (eventType: string): string | undefined => USER_EVENT.exec(eventType)?.[1];
 
 /** Never answered by a receipt (PROTOCOL §4). */
 export const isReceipted = (eventType: string): boolean =>
@@ -77,5 +102,6 @@ export const kindOfRequest = (eventType: string): string | undefined => REQUEST.
 /** The payload's schema for something a user sends; undefined for a type no user sends. */
 export function userPayloadSchema(eventType: string): z.ZodType | undefined {
   if (kindOfResponse(eventType) !== undefined) return responsePayload;
+  if (userEventName(eventType) !== undefined) return userEvent;
   return Object.hasOwn(userPayloads, eventType) ? userPayloads[eventType as UserEventType] : undefined;
 }

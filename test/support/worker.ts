@@ -116,7 +116,7 @@ export async function deliver(peer: Peer, message: { subject: string; bytes: Uin
 }
 
 /** Whatever waits sealed in the user's object, opened by the peer. */
-async function sealedMessages(peer: Peer) {
+export async function sealedMessages(peer: Peer) {
   const sealed = await runInDurableObject(
     env.USER_CONNECTION.getByName(peer.id),
     (_: UserConnection, state) =>

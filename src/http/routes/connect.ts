@@ -155,10 +155,16 @@ export function connectRoutes(app: App): void {
         );
 
       const invite = await directoryOf(c.env).invite(code);
-      if (!invite.ok) throw new ApiError("not_found", REFUSALS[invite.reason]);
       const userId = identityOf(signingKey);
-      const connected = await userConnectionOf(c.env, userId).activeContract(invite.terms.offeringId);
-      if (connected !== undefined) return c.json({ contract_id: connected }, 200);
+      const connection = userConnectionOf(c.env, userId);
+      // Who came by this invite waits for the decision under it, however used up or expired it is by now.
+      const came = await connection.contractByInvite(code);
+      if (came?.isPending === false) return c.json({ contract_id: came.contractId }, 200);
+      if (came === undefined) {
+        if (!invite.ok) throw new ApiError("not_found", REFUSALS[invite.reason]);
+        const connected = await connection.activeContract(invite.terms.offeringId);
+        if (connected !== undefined) return c.json({ contract_id: connected }, 200);
+      }
       const credentials = await issueCredentials(
         config,
         { userId, natsPublicKey: request.nats_public_key },

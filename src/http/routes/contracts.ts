@@ -1,11 +1,14 @@
 // Contracts: the agreements themselves, and what the service does about one.
 
 import { z } from "@hono/zod-openapi";
+import { amendmentInput, amendmentStatus } from "../../contracts/amendment.ts";
+import { consentReceipt } from "../../contracts/receipt.ts";
 import { contractStatus } from "../../protocol/contract.ts";
-import { offeringId } from "../../protocol/offer.ts";
-import { contractId, identityId, line, timestamp } from "../../protocol/primitives.ts";
+import { offering, offeringId } from "../../protocol/offer.ts";
+import { contractId, eventId, identityId, keyId, line, timestamp } from "../../protocol/primitives.ts";
 import type { App } from "../app-env.ts";
 import { ApiError, unwrap } from "../errors.ts";
+import { callerOf } from "../middleware/idempotency.ts";
 import { directoryOf, userInPath, userOfContract } from "../objects.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
 import {
@@ -23,6 +26,24 @@ const tags = ["Contracts"];
 const contractParam = idParam("id", "The contract's id.");
 const reason = line(500).describe("Told to the person.");
 const reasonBody = { required: false, content: json(z.strictObject({ reason: reason.optional() })) } as const;
+
+const amendmentView = z.object({
+  amendment_id: eventId,
+  contract_id: contractId,
+  type: z.enum(["add_capabilities", "remove_capabilities", "upgrade", "downgrade", "extend"]),
+  status: amendmentStatus.describe(
+    "`expired`: not agreed to in time, withdrawn for a newer one, or the contract ended first.",
+  ),
+  reason: z.string(),
+  offering_id: offeringId,
+  offering: offering.describe("What the person is asked to agree to."),
+  contract_expires_at: timestamp.optional().describe("The end that is proposed for the contract."),
+  created_at: timestamp,
+  expires_at: timestamp.describe("Until when the person may agree."),
+  decided_at: timestamp.optional(),
+  successor_contract_id: contractId.optional().describe("The contract that took this one's place."),
+  user_reason: z.string().optional().describe("Why the person said no."),
+});
 
 export function contractRoutes(app: App): void {
   app.openapi(
@@ -157,6 +178,136 @@ export function contractRoutes(app: App): void {
       const given = c.req.valid("json")?.reason ?? c.req.valid("query").reason;
       unwrap(await connection.cancelContract(id, given, c.var.caller.keyId));
       return c.json({ contract_id: id, status: "cancelled" as const }, 200);
+    },
+  );
+
+  for (const [verb, call, summary, description] of [
+    [
+      "pause",
+      "pauseContract",
+      "Stop asking under a contract for a while",
+      "Asks are refused until it is resumed; answers to open requests count. The person is told.",
+    ],
+    ["resume", "resumeContract", "Take a paused contract up again", "The person is told."],
+  ] as const)
+    app.openapi(
+      defineRoute(
+        "contracts:write",
+        {
+          method: "post",
+          path: `${API_PREFIX}/contracts/{id}/${verb}`,
+          tags,
+          summary,
+          description,
+          request: { params: contractParam, body: reasonBody },
+          responses: { 200: answer("The contract as it is now.", contractView, "Contract") },
+        },
+        ["not_found", "conflict"],
+      ),
+      async (c) => {
+        const id = c.req.valid("param").id;
+        const connection = await userOfContract(c.env, id);
+        const given = c.req.valid("json")?.reason;
+        return c.json(unwrap(await connection[call](id, given, c.var.caller.keyId)), 200);
+      },
+    );
+
+  app.openapi(
+    defineRoute(
+      "contracts:write",
+      {
+        method: "post",
+        path: `${API_PREFIX}/contracts/{id}/amendments`,
+        tags,
+        summary: "Propose a change to a contract",
+        description:
+          "Nothing changes until the person agrees by a new contract, which then takes this one's place. A newer proposal replaces one that is still open.",
+        request: { params: contractParam, body: { required: true, content: json(amendmentInput) } },
+        responses: { 201: answer("The proposal, on its way.", amendmentView, "Amendment") },
+      },
+      ["not_found", "conflict"],
+    ),
+    async (c) => {
+      const id = c.req.valid("param").id;
+      const caller = callerOf(c);
+      const connection = await userOfContract(c.env, id);
+      return c.json(unwrap(await connection.amendContract(id, c.req.valid("json"), caller)), 201);
+    },
+  );
+
+  app.openapi(
+    defineRoute(
+      "contracts:read",
+      {
+        method: "get",
+        path: `${API_PREFIX}/contracts/{id}/amendments`,
+        tags,
+        summary: "Changes that were proposed, newest first",
+        request: { params: contractParam, query: z.object(listQuery) },
+        responses: { 200: answer("A page of proposals.", listOf("amendments", amendmentView)) },
+      },
+      ["not_found"],
+    ),
+    async (c) => {
+      const id = c.req.valid("param").id;
+      const { limit, cursor } = c.req.valid("query");
+      const connection = await userOfContract(c.env, id);
+      const { items, nextCursor } = unwrap(
+        await connection.amendments(id, { limit, ...(cursor === undefined ? {} : { cursor }) }),
+      );
+      return c.json(
+        { amendments: items, ...(nextCursor === undefined ? {} : { next_cursor: nextCursor }) },
+        200,
+      );
+    },
+  );
+
+  app.openapi(
+    defineRoute(
+      "contracts:read",
+      {
+        method: "get",
+        path: `${API_PREFIX}/contracts/{id}/receipt`,
+        tags,
+        summary: "The consent receipt of a contract",
+        description:
+          "Signed; with the fields of ISO/IEC TS 27560. It can be verified offline, and stays the same while the consent does.",
+        request: { params: contractParam },
+        responses: { 200: answer("The receipt.", consentReceipt, "ConsentReceipt") },
+      },
+      ["not_found", "conflict"],
+    ),
+    async (c) => {
+      const id = c.req.valid("param").id;
+      const connection = await userOfContract(c.env, id);
+      return c.json(unwrap(await connection.consentReceipt(id, c.var.caller.keyId)), 200);
+    },
+  );
+
+  app.openapi(
+    defineRoute(
+      "contracts:write",
+      {
+        method: "post",
+        path: `${API_PREFIX}/contracts/{id}/rotate-key`,
+        tags,
+        summary: "Replace the service's connection key of a contract",
+        description:
+          "Done by itself after 1,000 messages or 30 days. The old key is destroyed once the user's vault has confirmed the new one and everything sealed to the old one has arrived. While a rotation is under way, this answers with that one.",
+        request: { params: contractParam },
+        responses: {
+          202: answer(
+            "The rotation has begun.",
+            z.object({ contract_id: contractId, key_id: keyId, previous_key_id: keyId }),
+          ),
+        },
+      },
+      ["not_found", "conflict"],
+    ),
+    async (c) => {
+      const id = c.req.valid("param").id;
+      const connection = await userOfContract(c.env, id);
+      return c.json(unwrap(await connection.rotateConnectionKey(id, c.var.caller.keyId)), 202);
     },
   );
 
