@@ -1,0 +1,98 @@
+// The vault's HTTP surface as its own code describes it: the OpenAPI document of the routes, and which of them ask a
+// person. The Worker's code is bundled for Node and asked; nothing of it runs but the declarations.
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { PROJECT_ROOT } from "../stack/files.ts";
+
+/** A JSON Schema, as far as this project writes them. */
+export interface Schema {
+  $ref?: string;
+  type?: string | string[];
+  description?: string;
+  const?: unknown;
+  enum?: unknown[];
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  allOf?: Schema[];
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  items?: Schema;
+  prefixItems?: Schema[];
+}
+
+export interface DescribedOperation {
+  summary?: string;
+  description?: string;
+  parameters?: { name: string; in: string; required?: boolean; description?: string; schema: Schema }[];
+  requestBody?: { required?: boolean; content: Record<string, { schema: Schema }> };
+  responses: Record<string, { description?: string; content?: Record<string, { schema: Schema }> }>;
+}
+
+export interface Surface {
+  components: Record<string, Schema>;
+  /** By path, then by method in lower case. */
+  paths: Record<string, Record<string, DescribedOperation>>;
+  /** `post auth/request`: where the request it makes is read, without the id. */
+  asks: Record<string, string>;
+  /** GETs that make the same ask as one of those. */
+  joins: string[];
+}
+
+const ENTRY = `
+import { app } from "./src/http/app.ts";
+import { kinds } from "./src/requests/registry.ts";
+export function surface() {
+  const { components, paths } = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
+  const asks = {};
+  const joins = [];
+  for (const { getPath, operations } of kinds)
+    for (const { path, method = "post", joinPath, resource } of operations) {
+      asks[method + " " + path] = resource?.getPath ?? getPath;
+      if (joinPath !== undefined) joins.push("get " + joinPath);
+    }
+  return { components: components.schemas, paths, asks, joins };
+}
+`;
+
+/** Modules of the Workers runtime are there, and do nothing. */
+const RUNTIME_STUB = "export class WorkerEntrypoint {} export class DurableObject {} export const env = {};";
+
+export async function readSurface(): Promise<Surface> {
+  const cache = join(PROJECT_ROOT, "node_modules", ".cache");
+  mkdirSync(cache, { recursive: true });
+  const dir = mkdtempSync(join(cache, "sdk-surface-"));
+  try {
+    const outfile = join(dir, "surface.mjs");
+    await build({
+      stdin: { contents: ENTRY, resolveDir: PROJECT_ROOT, loader: "ts" },
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      jsx: "automatic",
+      jsxImportSource: "hono/jsx",
+      outfile,
+      logLevel: "error",
+      // Packages written for CommonJS ask for it.
+      banner: {
+        js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+      },
+      plugins: [
+        {
+          name: "workers-runtime",
+          setup({ onResolve, onLoad }) {
+            onResolve({ filter: /^cloudflare:/ }, ({ path }) => ({ path, namespace: "workers-runtime" }));
+            onLoad({ filter: /.*/, namespace: "workers-runtime" }, () => ({ contents: RUNTIME_STUB }));
+          },
+        },
+      ],
+    });
+    const bundled = (await import(pathToFileURL(outfile).href)) as { surface(): Surface };
+    return bundled.surface();
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
