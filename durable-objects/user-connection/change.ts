@@ -27,6 +27,8 @@ export interface AuditDraft {
 export interface Message {
   eventType: string;
   ref?: string;
+  /** `ref` is the message's own id. */
+  ownRef?: boolean;
   /** A payload may name its own event id. */
   payload: unknown | ((eventId: string) => unknown);
   expiresAt: number;
@@ -47,6 +49,10 @@ export class Change {
   readonly send: number[] = [];
   /** Requests whose state changed: whoever waits for them is woken. */
   readonly changed: string[] = [];
+  /** States that machines are in after this step, by row: a second step on the same row goes on from here. */
+  readonly states = new Map<number, unknown>();
+  /** Contracts that end in this step. */
+  readonly ending = new Set<string>();
   readonly #audits: AuditDraft[] = [];
   readonly #writes: ((hash: string) => void)[] = [];
   readonly #events: { text: string; callback: Uint8Array | null }[] = [];
@@ -106,6 +112,34 @@ export class Change {
     return this;
   }
 
+  /** Keeps something the user or the backend said, wrapped, for the backend to read. */
+  keep(kept: {
+    contractId: string;
+    request?: number;
+    eventId?: string;
+    type: string;
+    sender: "user" | "service";
+    content: unknown;
+    until?: number;
+  }): this {
+    const { store, wrapper } = this.vault;
+    this.due(kept.until);
+    return this.write(() => {
+      const n = store.lastKept() + 1;
+      store.insertKept({
+        n,
+        event_id: kept.eventId ?? null,
+        contract_id: kept.contractId,
+        request: kept.request ?? null,
+        type: kept.type,
+        sender: kept.sender,
+        content: wrapper.wrap(kept.content, `kept/content/${n}`),
+        created_at: this.now,
+        until: kept.until ?? null,
+      });
+    });
+  }
+
   /** Makes sure the alarm fires no later than `at`. */
   due(at: number | null | undefined): this {
     if (at !== null && at !== undefined) this.#due = Math.min(this.#due, at);
@@ -132,6 +166,7 @@ export class Change {
     const contractId = to.contract_id;
     const seq = message.setup === true ? 0 : (this.#lastSeq.get(contractId) ?? store.lastSeq(contractId)) + 1;
     const eventId = newRoutedId(userId, n);
+    const ref = message.ownRef === true ? eventId : message.ref;
     const payload =
       typeof message.payload === "function"
         ? (message.payload as (eventId: string) => unknown)(eventId)
@@ -142,7 +177,7 @@ export class Change {
       {
         event_id: eventId,
         event_type: message.eventType,
-        ...(message.ref === undefined ? {} : { ref: message.ref }),
+        ...(ref === undefined ? {} : { ref }),
         to: userId,
         ...(message.setup === true ? {} : { contract_id: contractId }),
         seq,
@@ -162,7 +197,7 @@ export class Change {
         n,
         event_id: eventId,
         event_type: message.eventType,
-        ref: message.ref ?? null,
+        ref: ref ?? null,
         contract_id: contractId,
         seq,
         created_at: this.now,

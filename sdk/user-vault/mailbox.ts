@@ -47,7 +47,8 @@ import {
 import type { Offer } from "../../src/protocol/offer.ts";
 import { eventId as eventIdSchema, fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject, messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
-import { kindAsking } from "../../src/requests/registry.ts";
+import { withoutWithheld } from "../../src/requests/lifecycle.ts";
+import { kindAsking, kindNamed } from "../../src/requests/registry.ts";
 import {
   type Answer,
   buildAnswer,
@@ -133,6 +134,7 @@ interface Verdict {
 }
 
 const REFUSED = (reason: string): Verdict => ({ outcome: "refused", reason });
+const UNSUPPORTED_REASON = "unsupported";
 const STORED: Verdict = { outcome: "stored" };
 
 export class Mailbox {
@@ -607,14 +609,18 @@ export class Mailbox {
       expiresAt: headerEnd,
       answerableUntil: headerEnd,
     };
-    if (checked.verdict === "unsupported") return this.#answerAtOnce(identity, contract, ask, UNSUPPORTED);
+    // What nobody answers is refused by its receipt.
+    const isTold = kindNamed(kind)?.operations.every(({ unanswered }) => unanswered) === true;
+    if (checked.verdict === "unsupported")
+      return isTold ? REFUSED(UNSUPPORTED_REASON) : this.#answerAtOnce(identity, contract, ask, UNSUPPORTED);
 
     const { operation, payload: shown } = checked;
     ask.expiresAt = fromTimestamp(shown.expires_at);
     ask.answerableUntil = Math.min(ask.expiresAt + shown.offline_grace_seconds * 1_000, headerEnd);
     const granted = contract.terms.contract.offering_snapshot.capabilities;
     if (!operation.capabilities.some((needed) => granted.some(({ capability }) => capability === needed)))
-      return this.#answerAtOnce(identity, contract, ask, NOT_GRANTED);
+      return isTold ? REFUSED("not_granted") : this.#answerAtOnce(identity, contract, ask, NOT_GRANTED);
+    if (isTold) return this.#onTold(contract, header, kind, payload);
     if (known.open >= MAX_OPEN_ASKS) return REFUSED("too_many_open_asks");
     return {
       outcome: "stored",
@@ -915,8 +921,18 @@ export class Mailbox {
   }
 
   /** Says something under a contract (`call.signal`, `notify.read`); `ref` is the request it belongs to. */
-  say(contractId: string, eventType: string, payload: Json, ref?: string): Promise<string> {
-    return this.#sendAs(contractId, eventType, payload, () => {}, ref);
+  say(
+    contractId: string,
+    eventType: string,
+    payload: Json,
+    ref?: string,
+    /** Something of this service's that is held from then on. */
+    held?: { collection: string; key: string; value: Json },
+  ): Promise<string> {
+    const change = ({ serviceId }: ContractRow, tx: VaultTransaction) => {
+      if (held !== undefined) tx.saveHolding(serviceId, held.collection, held.key, held.value);
+    };
+    return this.#sendAs(contractId, eventType, payload, change, ref);
   }
 
   // ---- holdings -----------------------------------------------------------------------------------------
@@ -970,6 +986,10 @@ export class Mailbox {
     return {
       row: {
         ...ask,
+        // What was for the vault to keep is kept where it can be let go of again, not in the ask.
+        ...(checked.verdict === "shown"
+          ? { payload: withoutWithheld(checked.operation, payload as { [name: string]: Json }) }
+          : {}),
         state: "answered",
         // Neither the result nor its salt: they are the service's now, and destroyed here.
         answer: {

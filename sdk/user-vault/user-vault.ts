@@ -25,6 +25,7 @@ import { timestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userInboxPrefix } from "../../src/protocol/subjects.ts";
 import { ED25519_FORMAT } from "../../src/requests/kinds/sign.ts";
 import { resendPauseMs } from "../../src/requests/lifecycle.ts";
+import { kindNamed, operationOf } from "../../src/requests/registry.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
 import type { Answer } from "./answer.ts";
 import { VaultError } from "./errors.ts";
@@ -40,6 +41,8 @@ import {
 } from "./events.ts";
 import type { Handler } from "./handlers/handler.ts";
 import { Handlers } from "./handlers/index.ts";
+import { INBOX, type Notification } from "./handlers/notification.ts";
+import { PAYMENT_METHODS, type PaymentMethod } from "./handlers/payment.ts";
 import { newTransactionKey, TRANSACTION_KEYS } from "./handlers/sign.ts";
 import { DATA, type Holding, PERSONAL } from "./holdings.ts";
 import { type Fetch, ServiceHttp } from "./http.ts";
@@ -541,6 +544,74 @@ export class UserVault {
     return { event_id: await this.#mailbox.say(contractId, eventType, payload, ref) };
   }
 
+  /** Tells a service of something it declared that it listens to (`handler_manifest.event_handlers`). */
+  sendEvent(contractId: string, type: string, data: Json): Promise<{ event_id: string }> {
+    return this.say(contractId, `events.${type}`, { data });
+  }
+
+  /** Asks a service to call: it answers with a call whose `call_request_id` is this message's id. */
+  requestCall(
+    contractId: string,
+    wish: { type: "text" | "voice" | "video"; purpose: string },
+  ): Promise<{ event_id: string }> {
+    return this.say(contractId, "call.request", wish);
+  }
+
+  /** Sends a signal in a call, by the id of its ask. What the service signals comes as a `heard` event. */
+  signal(callId: string, signal: Json): Promise<{ event_id: string }> {
+    return this.say(this.ask(callId).contract_id, "call.signal", { signal }, callId);
+  }
+
+  /** Writes a line in a text chat. */
+  chat(callId: string, text: string): Promise<{ event_id: string }> {
+    const sentAt = toTimestamp(this.#now());
+    return this.say(this.ask(callId).contract_id, "chat.message", { text, sent_at: sentAt }, callId);
+  }
+
+  /** Ends a call that was answered. */
+  hangUp(callId: string, reason?: string): Promise<{ event_id: string }> {
+    const payload: { [name: string]: Json } = reason === undefined ? {} : { reason };
+    return this.say(this.ask(callId).contract_id, "call.end", payload, callId);
+  }
+
+  // ---- payments and notifications -----------------------------------------------------------------------
+
+  /** Keeps a reference to a way of paying, under a name of the person's; never its numbers. */
+  addPaymentMethod(name: string, method: PaymentMethod): void {
+    this.holdings.put(PAYMENT_METHODS, name, method as Json);
+  }
+
+  /** What services told the person, the newest first. */
+  notifications(): ({ notification_id: string } & Notification)[] {
+    const services = new Set(this.contracts().map(({ service_id }) => service_id));
+    return [...services]
+      .flatMap((serviceId) => this.holdings.list(INBOX, serviceId))
+      .map(({ key, value }) => ({ notification_id: key, ...(value as unknown as Notification) }))
+      .sort((a, b) => (a.received_at < b.received_at ? 1 : -1));
+  }
+
+  /**
+   * Marks a notification as read and tells its service; the second time, nothing. Throws VaultError
+   * `notification_unknown`, `contract_not_active`.
+   */
+  async readNotification(notificationId: string): Promise<{ event_id: string } | undefined> {
+    const found = this.notifications().find(({ notification_id }) => notification_id === notificationId);
+    if (found === undefined)
+      throw new VaultError("notification_unknown", `There is no notification ${notificationId}.`);
+    if (found.read_at !== undefined) return undefined;
+    const { notification_id: _, ...told } = found;
+    const readAt = toTimestamp(this.#now());
+    return {
+      event_id: await this.#mailbox.say(
+        found.contract_id,
+        "notify.read",
+        { read_at: readAt },
+        notificationId,
+        { collection: INBOX, key: notificationId, value: { ...told, read_at: readAt } as Json },
+      ),
+    };
+  }
+
   // ---- holdings -----------------------------------------------------------------------------------------
 
   /**
@@ -943,8 +1014,10 @@ export class UserVault {
     const policy = this.#policy;
     if (policy === undefined || !this.#online || this.#consulted.has(requestId)) return;
     this.#consulted.add(requestId);
+    const ask = this.ask(requestId);
+    if (onlyPersonDecides(ask)) return;
     const decide = async () => {
-      const answer = await policy(this.ask(requestId));
+      const answer = await policy(ask);
       if (answer !== "later" && !this.#closed) await this.answer(requestId, answer);
     };
     decide().catch((error) => {
@@ -966,6 +1039,13 @@ export class UserVault {
   #assertOpen(): void {
     if (this.#closed) throw new VaultError("vault_closed", "The vault is closed.");
   }
+}
+
+/** An ask that no policy may decide about (a secret above the lowest tier). */
+function onlyPersonDecides(ask: Ask): boolean {
+  const kind = kindNamed(ask.kind);
+  const operation = kind && operationOf(kind, ask.operation);
+  return operation?.personDecides?.(ask.payload) === true;
 }
 
 /** Whether a contract needs a session: to send, or to receipt repeats of the other side's notice. */

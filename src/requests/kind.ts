@@ -76,6 +76,8 @@ export interface KindOperation<Input = unknown, Payload = unknown, ResultValue =
   readonly defaultGraceSeconds: number;
   /** A valid input: /openapi.json shows it, and the test of the grant decision asks with it. */
   readonly example: Input;
+  /** With `about`: the input of the earlier ask, where that operation's own example would not do. */
+  readonly exampleAbout?: unknown;
   /** A result that would answer the example, where one can be made up. */
   readonly exampleResult?: ResultValue;
   /** Goes without `operation` in the payload: what the kind's bare name means. One of the kind's operations may. */

@@ -72,6 +72,11 @@ export interface Handler {
     holdings: Holdings,
     signer: HandlerSigner,
   ) => Promise<Handled> | Handled;
+  /**
+   * Takes in what nobody answers (a notification). Runs in the transaction that stores the message; a refusal is told
+   * to the service in the receipt.
+   */
+  receives?: (told: HandledAsk, holdings: Holdings) => { refuse: string } | undefined;
   /** What the service may send under this kind beside asks, by event type (`payment.update`). */
   hears?: { readonly [eventType: string]: Hears };
 }

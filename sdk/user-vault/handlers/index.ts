@@ -1,12 +1,25 @@
 // Every handler there is. Adding one is its file and a line here.
 
 import { authz } from "./authz.ts";
+import { call } from "./call.ts";
 import { data } from "./data.ts";
 import type { Handler, Hears } from "./handler.ts";
+import { notification } from "./notification.ts";
+import { payment } from "./payment.ts";
 import { presence } from "./presence.ts";
+import { secret } from "./secret.ts";
 import { sign } from "./sign.ts";
 
-export const handlers: readonly Handler[] = [authz, data, sign, presence];
+export const handlers: readonly Handler[] = [
+  authz,
+  data,
+  sign,
+  presence,
+  secret,
+  call,
+  payment,
+  notification,
+];
 
 /** Handlers by kind, and what they hear by event type. */
 export class Handlers {

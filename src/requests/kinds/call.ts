@@ -169,6 +169,8 @@ const machine = defineMachine<Call>({
       run: (call, { text }: { text: string }, { now }) => {
         if (call.type !== "text")
           return err({ code: "conflict", detail: "only a call of type text carries messages" });
+        if (call.status === "ringing")
+          return err({ code: "conflict", detail: "the user has not answered yet" });
         const payload = { text, sent_at: toTimestamp(now) };
         return saying(call, {
           eventType: "chat.message",

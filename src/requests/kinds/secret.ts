@@ -45,6 +45,12 @@ const CAPABILITIES = {
   user_owned: { write: "secret.user_owned.issue", read: "secret.user_owned.use" },
 } as const;
 
+/** What a contract must grant for an operation on a secret of a tier. */
+export const secretCapability = (operation: string, tier: SecretTier): string =>
+  CAPABILITIES[tier][
+    operation === "store" || operation === "update" || operation === "delete" ? "write" : "read"
+  ];
+
 const WRITE = ["secret.minor.write", "secret.critical.write"] as const;
 const READ = ["secret.minor.read", "secret.critical.read"] as const;
 
@@ -270,6 +276,7 @@ export const secret: Kind = {
       }),
       sharesValue: true,
       example: { secret_id: EXAMPLE_ID, operation: "sign" as const, payload: "aGVsbG8=" },
+      exampleAbout: { secret_type: "user_owned", name: "Ledger key" },
       defaultExpirySeconds: EXPIRY_SECONDS,
       defaultGraceSeconds: GRACE_SECONDS,
     }),
