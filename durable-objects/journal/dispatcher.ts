@@ -557,7 +557,9 @@ export class Dispatcher {
           JSON.stringify({ event: "webhook_dead_letter", lane: lane.id, event_id: event.event_id, attempts }),
         );
       }
-      this.#failed(lane, now, verdict.kind === "gone");
+      // A callback URL that we do not call says nothing about its origin: nobody was asked.
+      if (isEndpoint || !("error" in result && result.error === "target_refused"))
+        this.#failed(lane, now, verdict.kind === "gone");
     }
     this.#settled(lane, task);
   }

@@ -66,7 +66,11 @@ interface SenderExports {
 }
 
 export class Journal extends DurableObject<Env> implements JournalForUsers, JournalForRoutes {
-  /** The time as this object sees it. A field: out of reach of any caller, but not of a test inside the runtime. */
+  /** How an attempt leaves: in an invocation of its own. Static, so out of reach of any caller over RPC. */
+  static send = (ctx: DurableObjectState, request: AttemptRequest): Promise<AttemptResult> =>
+    (ctx.exports as unknown as SenderExports).WebhookSender.send(request);
+
+  /** The time as this object sees it. A field, so out of reach of any caller over RPC. */
   now = (): number => Date.now();
   #parts: Parts | undefined;
   /** When the alarm is set for; undefined when it is not. */
@@ -95,7 +99,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       policy: targetPolicy(config),
       now: () => this.now(),
       random: Math.random,
-      send: (request) => (this.ctx.exports as unknown as SenderExports).WebhookSender.send(request),
+      send: (request) => Journal.send(this.ctx, request),
       endpoints: () => directory().webhookEndpoints(),
       reportDisabled: async (row) => {
         const { webhook_id, epoch, disabled } = row;
@@ -226,7 +230,10 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   }
 
   /** One attempt, now, outside every schedule, at an enabled or a disabled endpoint. */
-  async test(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>> {
+  async testEndpoint(
+    webhookId: string,
+    eventId: string,
+  ): Promise<RpcResult<AttemptView & { delivered: boolean }>> {
     const { dispatcher } = await this.#open();
     await dispatcher.refresh();
     const endpoint = (await dispatcher.endpoints()).find((known) => known.webhookId === webhookId);

@@ -402,7 +402,7 @@ export function webhookRoutes(app: App): void {
       const { commandId } = unwrap(
         await directoryOf(c.env).noteWebhookCommand("webhook.tested", request, callerOf(c)),
       );
-      const attempt = unwrap(await serviceJournal(c.env).test(id, commandId));
+      const attempt = unwrap(await serviceJournal(c.env).testEndpoint(id, commandId));
       return c.json({ event_id: commandId, ...attempt }, 200);
     },
   );
