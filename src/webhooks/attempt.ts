@@ -43,7 +43,7 @@ export async function attempt(
     return { error: isLate ? "timeout" : "connection_failed" };
   } finally {
     clearTimeout(timer);
-    // Closes the connection to a receiver that would go on sending: cancelling the body alone keeps reading it.
+    // Closes the connection to a receiver that would go on sending.
     controller.abort();
   }
 }
