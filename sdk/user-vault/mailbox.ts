@@ -8,7 +8,12 @@
 // - after the commit, before the publish: the outbox and `receiptDue` still say what has to be sent.
 
 import { z } from "zod";
-import { signRevocation, verifyAcceptance, verifyRevocation } from "../../src/contracts/agreement.ts";
+import {
+  signCapabilityRevocation,
+  signRevocation,
+  verifyAcceptance,
+  verifyRevocation,
+} from "../../src/contracts/agreement.ts";
 import { verifyOffer } from "../../src/contracts/offer.ts";
 import { accept, type Recipient, type VerifiedMessage } from "../../src/crypto/accept.ts";
 import { type AgreementKey, importAgreementKey, newAgreementKey } from "../../src/crypto/agreement.ts";
@@ -19,7 +24,9 @@ import { importSigningKey, type SigningKey, signJson } from "../../src/crypto/si
 import { kindName, requestStatus } from "../../src/protocol/asking.ts";
 import {
   type ContractAccepted,
+  type ContractExpiring,
   type ContractSubmit,
+  type ContractUpdate,
   type contractRejected,
   isEnded,
   type NatsCredentials,
@@ -44,7 +51,6 @@ import {
   type ServiceEventType,
   servicePayloads,
 } from "../../src/protocol/messages.ts";
-import type { Offer } from "../../src/protocol/offer.ts";
 import { eventId as eventIdSchema, fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject, messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
 import { withoutWithheld } from "../../src/requests/lifecycle.ts";
@@ -92,6 +98,8 @@ const MAX_MISSING_NAMED = 64;
 const MAX_ANSWER_ATTEMPTS = 8;
 /** A message named as missing is sent again at once, unless it was sent this recently and may be on its way. */
 const MISSING_RESEND_AFTER_MS = 2_000;
+/** What was sent under a contract before it was superseded is waited for this long. */
+const SUPERSEDED_ARRIVAL_MS = 24 * 3_600_000;
 
 /** A request is taken as it is; `checkAsk` judges it strictly afterwards, so that a refusal can be answered. */
 const looseRequest = z.looseObject({ request_id: eventIdSchema, kind: kindName });
@@ -106,6 +114,7 @@ const PAUSED_TYPES: ReadonlySet<string> = new Set([
   "contract.paused",
   "contract.cancelled",
   "contract.update",
+  "contract.expiring",
   "request.cancelled",
   "key.rotate",
   "key.rotated",
@@ -371,7 +380,8 @@ export class Mailbox {
       return this.#onAccepted(contract, header, payload as ContractAccepted);
 
     const verdict =
-      contract.status === "paused" && !PAUSED_TYPES.has(eventType)
+      // What was sent before the pause is as good as ever, in whatever order it arrives.
+      contract.status === "paused" && header.seq > contract.pauseSeq && !PAUSED_TYPES.has(eventType)
         ? REFUSED("paused")
         : this.#handlers.hearing(eventType) !== undefined
           ? this.#onHeard(contract, header, payload as Json)
@@ -398,11 +408,15 @@ export class Mailbox {
       case "contract.resumed":
         return this.#onPause(header, header.event_type === "contract.paused");
       case "contract.update":
-        return this.#onUpdate(
-          contract,
-          header,
-          payload as { offer: Offer; offering_id: string; summary: string },
-        );
+        return this.#onUpdate(contract, header, payload as ContractUpdate);
+      case "contract.expiring":
+        return {
+          outcome: "stored",
+          write: (_tx, fresh, events) => {
+            fresh.endsInactiveAt = (payload as ContractExpiring).expires_at;
+            events.push({ type: "contract_changed", contract: contractView(fresh) });
+          },
+        };
       case "key.rotate":
         return this.#onKeyRotate(
           identity,
@@ -437,7 +451,7 @@ export class Mailbox {
       });
       const contract = tx.contract(contractId)!;
       // It may have expired while the message was verified: then nothing of it is answered any more.
-      if (send !== undefined && !isEnded(contract.status)) this.#post(tx, contract, send);
+      if (send !== undefined && !isOver(contract.status)) this.#post(tx, contract, send);
       write?.(tx, contract, events);
       tx.saveContract(contract);
     });
@@ -561,9 +575,45 @@ export class Mailbox {
         fresh.credentials = accepted.nats_credentials;
         // An acceptance says as much as a receipt: the submission need not be sent again.
         tx.deleteOutbox(fresh.terms.submitEventId);
+        this.#supersede(tx, fresh, events);
         events.push({ type: "contract_changed", contract: contractView(fresh) });
       },
     });
+    void this.#followRevocations();
+  }
+
+  /** The contract that an accepted one names gives way to it; what is open under it can still be answered. */
+  #supersede(tx: VaultTransaction, successor: ContractRow, events: VaultEvent[]): void {
+    const { supersedes } = successor.terms.contract;
+    const old = supersedes === undefined ? undefined : tx.contract(supersedes);
+    if (old === undefined || isEnded(old.status)) return;
+    old.status = "superseded";
+    old.endedAt = this.#now();
+    old.successor = successor.contractId;
+    old.profile = {};
+    delete old.proposal;
+    delete old.rotatingKeyId;
+    tx.saveContract(old);
+    events.push({ type: "contract_changed", contract: contractView(old) });
+  }
+
+  /**
+   * A person who ended a contract while its successor was on the way meant both: the successor is ended as soon as
+   * the service has accepted it. Looked for again by the clockwork, so that a crash only delays it.
+   */
+  async #followRevocations(): Promise<void> {
+    const contracts = this.#store.transaction((tx) => tx.contracts());
+    for (const row of contracts) {
+      if (row.status !== "active" && row.status !== "paused") continue;
+      const old = contracts.find(({ contractId }) => contractId === row.terms.contract.supersedes);
+      if (old?.status !== "cancelled" || old.endedBy !== "user") continue;
+      await this.revoke(row.contractId, old.reason).catch((error) =>
+        this.#log("warn", "a successor was not ended", {
+          contract_id: row.contractId,
+          error: (error as Error).message,
+        }),
+      );
+    }
   }
 
   #onRejected(contract: ContractRow, { reason }: z.infer<typeof contractRejected>): void {
@@ -617,7 +667,9 @@ export class Mailbox {
     const { operation, payload: shown } = checked;
     ask.expiresAt = fromTimestamp(shown.expires_at);
     ask.answerableUntil = Math.min(ask.expiresAt + shown.offline_grace_seconds * 1_000, headerEnd);
-    const granted = contract.terms.contract.offering_snapshot.capabilities;
+    const granted = contract.terms.contract.offering_snapshot.capabilities.filter(
+      ({ capability }) => contract.revokedCapabilities?.includes(capability) !== true,
+    );
     if (!operation.capabilities.some((needed) => granted.some(({ capability }) => capability === needed)))
       return isTold ? REFUSED("not_granted") : this.#answerAtOnce(identity, contract, ask, NOT_GRANTED);
     if (isTold) return this.#onTold(contract, header, kind, payload);
@@ -625,7 +677,7 @@ export class Mailbox {
     return {
       outcome: "stored",
       write: (tx, fresh, events) => {
-        if (isEnded(fresh.status)) ask.state = "withdrawn";
+        if (isOver(fresh.status)) ask.state = "withdrawn";
         else if (ask.answerableUntil <= now) ask.state = "expired";
         tx.saveAsk(ask);
         events.push({ type: ask.state === "open" ? "ask" : "ask_changed", ask: askView(ask, fresh) });
@@ -647,6 +699,31 @@ export class Mailbox {
       write: (tx, fresh, events) => {
         tx.saveAsk(row);
         events.push({ type: "ask_changed", ask: askView(row, fresh) });
+      },
+    };
+  }
+
+  /** Something nobody answers: its handler keeps it, in the transaction that stores the message. */
+  #onTold(
+    contract: ContractRow,
+    header: EnvelopeHeader,
+    kind: string,
+    payload: { [name: string]: Json },
+  ): Verdict {
+    const receives = this.#handlers.of(kind)?.receives;
+    if (receives === undefined) return REFUSED(UNSUPPORTED_REASON);
+    const { event_id, event_type } = header;
+    const draft = new HoldingsDraft((work) => this.#store.transaction(work), contract.serviceId);
+    const refused = receives(
+      { requestId: event_id, kind, payload, context: this.#contextOf(contract) },
+      draft,
+    );
+    if (refused !== undefined) return REFUSED(refused.refuse);
+    return {
+      outcome: "stored",
+      write: (tx, fresh, events) => {
+        for (const touched of draft.apply(tx)) events.push({ type: "holdings_changed", ...touched });
+        events.push({ type: "heard", contract_id: fresh.contractId, event_type, event_id, payload });
       },
     };
   }
@@ -760,11 +837,7 @@ export class Mailbox {
     };
   }
 
-  async #onUpdate(
-    contract: ContractRow,
-    header: EnvelopeHeader,
-    proposal: { offer: Offer; offering_id: string; summary: string },
-  ): Promise<Verdict> {
+  async #onUpdate(contract: ContractRow, header: EnvelopeHeader, proposal: ContractUpdate): Promise<Verdict> {
     const verified = await verifyOffer(proposal.offer, {
       pinnedServiceId: contract.serviceId,
       now: this.#now(),
@@ -772,11 +845,15 @@ export class Mailbox {
     if (!verified.ok) return REFUSED(`offer_${verified.error}`);
     if (!verified.value.offerings.some(({ offering_id }) => offering_id === proposal.offering_id))
       return REFUSED("offering_unknown");
+    if (isEnded(contract.status)) return REFUSED("superseded");
     return {
       outcome: "stored",
       write: (_tx, fresh, events) => {
+        if (isEnded(fresh.status) || (fresh.proposal?.seq ?? 0) > header.seq) return;
         fresh.proposal = {
           eventId: header.event_id,
+          seq: header.seq,
+          ...(proposal.expires_at === undefined ? {} : { contractExpiresAt: proposal.expires_at }),
           offeringId: proposal.offering_id,
           summary: proposal.summary,
           offer: verified.value,
@@ -1031,6 +1108,32 @@ export class Mailbox {
       },
       proposal.eventId,
     );
+  }
+
+  /** Takes single capabilities back: nothing is answered under them from the commit on. */
+  async revokeCapabilities(contractId: string, capabilities: string[]): Promise<string> {
+    const { serviceId, terms } = this.#contract(contractId);
+    const granted = terms.contract.offering_snapshot.capabilities.map(({ capability }) => capability);
+    const unknown = capabilities.find((name) => !granted.includes(name));
+    if (unknown !== undefined || capabilities.length === 0)
+      throw new VaultError("capability_unknown", `The contract does not grant ${unknown ?? "nothing"}.`);
+    const { key } = await this.identityFor(serviceId);
+    const payload = await signCapabilityRevocation(key, contractId, capabilities);
+    return this.#sendAs(contractId, "capability.revoke", payload, (contract, tx) => {
+      contract.revokedCapabilities = [...new Set([...(contract.revokedCapabilities ?? []), ...capabilities])];
+      for (const ask of tx.asks({ state: "open", contractId })) {
+        const payload = ask.payload as { [name: string]: Json };
+        const checked = checkAsk(ask.kind, payload, manifestOf(contract));
+        const isLeft =
+          checked.verdict === "shown" &&
+          checked.operation.capabilities.some(
+            (name) => granted.includes(name) && contract.revokedCapabilities?.includes(name) !== true,
+          );
+        if (isLeft) continue;
+        ask.state = "withdrawn";
+        tx.saveAsk(ask);
+      }
+    });
   }
 
   /** Begins to replace our connection key of a contract; the old one is kept until the service has changed over. */
@@ -1345,6 +1448,7 @@ export class Mailbox {
     });
     if (scrub) this.#store.scrub();
     for (const contractId of rotateAgain) await this.rotateKey(contractId);
+    await this.#followRevocations();
     if (events.length > 0) this.#done(events);
   }
 
@@ -1361,12 +1465,35 @@ export class Mailbox {
       this.#settleEnd(tx, contract);
       return true;
     }
+    if (contract.status === "superseded") return this.#finishSuperseded(tx, contract, now, events);
     if (contract.endedAt === undefined || contract.endedAt + REVOCATION_NOTICE_MS > now) return false;
     // Seven days after the end no connection key is left, receipt or not (PROTOCOL §7). A notice of ours that has
     // not arrived keeps its sealed bytes and what it takes to send them.
     tx.deleteConnectionKeys(contract.contractId);
     if (tx.outbox(contract.contractId).length === 0) this.#settleEnd(tx, contract);
     return true;
+  }
+
+  /** A superseded contract's keys go once nothing is open under it, at the latest after 7 days (PROTOCOL §7). */
+  #finishSuperseded(tx: VaultTransaction, contract: ContractRow, now: number, events: VaultEvent[]): boolean {
+    const { contractId, endedAt = now } = contract;
+    const isOpen =
+      tx.openAskCount(contractId) > 0 ||
+      tx.outbox(contractId).length > 0 ||
+      tx.receiptsDue(contractId, 1).length > 0;
+    const isDone = !isOpen && endedAt + SUPERSEDED_ARRIVAL_MS <= now;
+    if (!isDone && endedAt + REVOCATION_NOTICE_MS > now) return false;
+    this.#withdrawAsks(tx, contract, events);
+    this.#settleEnd(tx, contract);
+    return true;
+  }
+
+  #withdrawAsks(tx: VaultTransaction, contract: ContractRow, events: VaultEvent[]): void {
+    for (const ask of tx.asks({ state: "open", contractId: contract.contractId })) {
+      ask.state = "withdrawn";
+      tx.saveAsk(ask);
+      events.push({ type: "ask_changed", ask: askView(ask, contract) });
+    }
   }
 
   /** Old keys go once every message sealed to them has arrived or expired (PROTOCOL §7). */
@@ -1390,6 +1517,16 @@ export class Mailbox {
     events: VaultEvent[],
     end: { status: "cancelled" | "rejected" | "expired"; by?: "user" | "service"; reason?: string },
   ): void {
+    if (contract.status === "active" || contract.status === "paused") {
+      // With the contract in force ends what was still to be finished under those it superseded.
+      for (const old of tx.contracts()) {
+        if (old.serviceId !== contract.serviceId || old.status !== "superseded" || old.endSettled === true)
+          continue;
+        this.#withdrawAsks(tx, old, events);
+        this.#settleEnd(tx, old);
+        tx.saveContract(old);
+      }
+    }
     contract.status = end.status;
     contract.endedAt = this.#now();
     if (end.by !== undefined) contract.endedBy = end.by;
@@ -1398,11 +1535,7 @@ export class Mailbox {
     delete contract.proposal;
     delete contract.rotatingKeyId;
     for (const message of tx.outbox(contract.contractId)) tx.deleteOutbox(message.eventId);
-    for (const ask of tx.asks({ state: "open", contractId: contract.contractId })) {
-      ask.state = "withdrawn";
-      tx.saveAsk(ask);
-      events.push({ type: "ask_changed", ask: askView(ask, contract) });
-    }
+    this.#withdrawAsks(tx, contract, events);
     events.push({ type: "contract_changed", contract: contractView(contract) });
   }
 
@@ -1435,6 +1568,9 @@ const manifestOf = (contract: ContractRow) => contract.terms.offer.handler_manif
 const askedKind = (eventType: string): string | undefined =>
   kindOfRequest(eventType) ?? kindAsking(eventType);
 
+/** Whether nothing passes any more; what is open under a superseded contract is still finished under it. */
+const isOver = (status: ContractRow["status"]): boolean => isEnded(status) && status !== "superseded";
+
 /** Which messages a contract's state lets through to verification. */
 function admits(contract: ContractRow, { contract_id, event_type, seq }: EnvelopeHeader): boolean {
   const setup = contract_id === undefined;
@@ -1442,7 +1578,7 @@ function admits(contract: ContractRow, { contract_id, event_type, seq }: Envelop
   if ((seq === 0) !== (setup || event_type === "receipt")) return false;
   // The acceptance has not come yet; without a receipt the service sends this again after it has.
   if (!setup && contract.status === "pending" && event_type !== "receipt") return false;
-  return !isEnded(contract.status) || AFTER_END_TYPES.has(event_type);
+  return !isOver(contract.status) || AFTER_END_TYPES.has(event_type);
 }
 
 const notActive = (contract: ContractRow): VaultError =>

@@ -35,6 +35,7 @@ import {
   type ContractInfo,
   contractView,
   type Log,
+  proposedOffering,
   type Receipt,
   receiptView,
   type VaultEvent,
@@ -527,6 +528,115 @@ export class UserVault {
     return { event_id: await this.#mailbox.declineUpdate(contractId, reason) };
   }
 
+  /**
+   * Agrees to the change a service proposes: signs a new contract with new keys, which takes the old one's place once
+   * the service has accepted it. Goes online if it has to. Without `profile` the shared fields stay; without
+   * `expiresAt` the end is the one the service asks for, or the one there was.
+   *
+   * Throws VaultError `update_unknown`, `required_data_missing`, `contract_not_active`, `rejected`.
+   */
+  async acceptUpdate(
+    contractId: string,
+    options: Pick<ConnectOptions, "profile" | "expiresAt" | "timeoutMs"> = {},
+  ): Promise<ContractInfo> {
+    this.#assertOpen();
+    const successorId = this.#agreeing(contractId) ?? (await this.#agreeToUpdate(contractId, options));
+    this.start();
+    const decided = () => (this.#row(successorId).status === "pending" ? undefined : true);
+    await this.#until(decided, options.timeoutMs ?? CONNECT_TIMEOUT_MS);
+    const row = this.#row(successorId);
+    if (row.status === "rejected")
+      throw new VaultError("rejected", `The service turned it down: ${row.reason ?? "no reason given"}.`);
+    return contractView(row);
+  }
+
+  /** A successor that waits for the service's word, from an earlier call. */
+  #agreeing(contractId: string): string | undefined {
+    const offerId = this.#row(contractId).proposal?.offer.offer_id;
+    return this.#store
+      .transaction((tx) => tx.contracts())
+      .find(
+        ({ status, terms }) =>
+          status === "pending" &&
+          terms.contract.supersedes === contractId &&
+          terms.offer.offer_id === offerId,
+      )?.contractId;
+  }
+
+  async #agreeToUpdate(
+    contractId: string,
+    options: Pick<ConnectOptions, "profile" | "expiresAt">,
+  ): Promise<string> {
+    const old = this.#row(contractId);
+    const { proposal } = old;
+    const now = this.#now();
+    if (proposal === undefined || proposal.expiresAt <= now)
+      throw new VaultError("update_unknown", "The service proposes no change to this contract.");
+    if (old.status !== "active" && old.status !== "paused")
+      throw new VaultError("contract_not_active", `Contract ${contractId} is ${old.status}.`);
+    const offering = proposedOffering(proposal);
+    const profile = options.profile ?? old.profile;
+    const missing = missingData(offering, profile);
+    if (missing.length > 0)
+      throw new VaultError("required_data_missing", `The change needs: ${missing.join(", ")}.`);
+    const expiresAt = options.expiresAt ?? proposal.contractExpiresAt ?? old.terms.contract.expires_at;
+    const { row: identity, key } = await this.#mailbox.identityFor(old.serviceId);
+    const natsKey = await newNatsKey();
+    const { key: connectionKey, secret } = await newAgreementKey();
+    const contract: Contract = {
+      v: 1,
+      user_id: identity.userId,
+      user_signing_key: key.publicKeyText,
+      service_id: old.serviceId,
+      offer_id: proposal.offer.offer_id,
+      offering_id: offering.offering_id,
+      offering_snapshot: offering,
+      user_connection_key: connectionKey.publicKeyText,
+      nats_public_key: natsKey.publicText,
+      message_space: identity.messageSpace,
+      created_at: toTimestamp(now),
+      ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+      supersedes: contractId,
+    };
+    const successorId = contractIdOf(contract);
+    const signedAt = toTimestamp(now);
+    const userSignature = await signContract(key, successorId, signedAt);
+    await this.#mailbox.submit({
+      contract: {
+        contractId: successorId,
+        serviceId: old.serviceId,
+        status: "pending",
+        createdAt: now,
+        terms: {
+          origin: old.terms.origin,
+          // The same invite opened again leads here from now on.
+          inviteCode: old.terms.inviteCode,
+          submitEventId: newEventId(),
+          contract,
+          userSignature,
+          signedAt,
+          offer: proposal.offer,
+        },
+        profile,
+        natsSeed: natsKey.seedText,
+        sentSeq: 0,
+        receivedFloor: 0,
+        pauseSeq: 0,
+        rotateSeq: 0,
+      },
+      connectionKeyId: connectionKey.keyId,
+      connectionSecret: secret,
+      payload: { contract, user_signature: userSignature, signed_at: signedAt, profile },
+    });
+    return successorId;
+  }
+
+  /** Takes single capabilities of a contract back; the rest stays. Throws VaultError `capability_unknown`. */
+  async revokeCapabilities(contractId: string, capabilities: string[]): Promise<{ event_id: string }> {
+    this.#assertOpen();
+    return { event_id: await this.#mailbox.revokeCapabilities(contractId, capabilities) };
+  }
+
   /** Replaces this side's connection key. */
   async rotateKey(contractId: string): Promise<{ event_id: string }> {
     this.#assertOpen();
@@ -738,7 +848,15 @@ export class UserVault {
     if (event.type === "contract_changed" && event.contract.status === "active") {
       // A setup JWT cannot publish what comes next, the receipt for the acceptance first of all.
       const link = this.#links.get(event.contract.contract_id);
-      if (link !== undefined && this.#inSetup.delete(event.contract.contract_id)) link.refresh();
+      if (link !== undefined && this.#inSetup.delete(event.contract.contract_id)) {
+        if (event.contract.supersedes === undefined) link.refresh();
+        else {
+          // Its submission went over the session of the contract it took the place of; now it has its own.
+          link.stop();
+          this.#links.delete(event.contract.contract_id);
+          this.#work();
+        }
+      }
     }
   }
 
@@ -796,12 +914,13 @@ export class UserVault {
   #newLink(row: ContractRow): ServiceLink {
     const { contractId, serviceId } = row;
     if (row.status === "pending") this.#inSetup.add(contractId);
+    const carrier = this.#carrierOf(row);
     const link = new ServiceLink({
       contractId,
       serviceId,
       userId: row.terms.contract.user_id,
-      natsSeed: row.natsSeed!,
-      credentials: (renew) => this.#credentials(contractId, renew),
+      natsSeed: carrier.natsSeed!,
+      credentials: (renew) => this.#credentials(carrier.contractId, renew),
       deliver: (service, subject, bytes) => this.#mailbox.receive(service, subject, bytes),
       onReady: () => {
         // What no broker has taken yet need not wait for its turn.
@@ -815,6 +934,14 @@ export class UserVault {
     });
     link.start();
     return link;
+  }
+
+  /** Whose session a contract uses: until it is accepted, a successor has none of its own. */
+  #carrierOf(row: ContractRow): ContractRow {
+    const { supersedes } = row.terms.contract;
+    if (row.status !== "pending" || supersedes === undefined) return row;
+    const old = this.#store.transaction((tx) => tx.contract(supersedes));
+    return old?.natsSeed === undefined ? row : old;
   }
 
   /** A JWT for the contract's nkey: the stored one while it is fresh, else a new one over HTTPS. */

@@ -59,7 +59,7 @@ export const payment: Handler = {
     const method = methodFor(holdings, isSubscription ? undefined : allowed_methods, choices.method);
     if (method === "refuse") return { refuse: "no_fitting_method" };
     const at = toTimestamp(context.now);
-    const chosen = method === undefined ? {} : { method: { ...method } };
+    const chosen: { [name: string]: Json } = method === undefined ? {} : { method: method as Json };
     if (isSubscription) {
       const { plan_id, amount, billing_cycle, auto_renew, trial_days } =
         payload as unknown as SubscriptionTerms;
