@@ -2,10 +2,9 @@
 
 import { identityOf, requestDigestOf } from "../../../../src/crypto/hash.ts";
 import { isSoundSigningKey } from "../../../../src/crypto/keys.ts";
-import { verifyJson } from "../../../../src/crypto/signing.ts";
 import { LABELS } from "../../../../src/protocol/labels.ts";
 import type { ApprovalStatement } from "../generated/types.ts";
-import { bytesOf, expectSame, formed, members, textsOf } from "./form.ts";
+import { bytesOf, expectSame, formed, isSigned, members, textsOf } from "./form.ts";
 import { VerificationError } from "./verification-error.ts";
 
 const KEY_BYTES = 32;
@@ -43,8 +42,8 @@ export async function verifyApproval(
 ): Promise<ApprovalStatement> {
   if (typeof expected?.userId !== "string" || expected.userId === "")
     throw new TypeError("verifyApproval: say whose approval it must be (userId)");
-  const { statement, signature } = members(evidence.approval, "the approval");
-  textsOf({ signature }, "the approval", ["signature"]);
+  const { signature } = textsOf(evidence.approval, "the approval", ["signature"], ["statement"]);
+  const { statement } = evidence.approval as { statement: unknown };
   const facts = textsOf(
     statement,
     "the statement",
@@ -84,8 +83,11 @@ export async function verifyApproval(
     facts.request_digest !== formed(() => requestDigestOf(payload), "request_payload")
   )
     throw new VerificationError("mismatch", "the statement is about another request than request_payload");
-  const holds = await formed(
-    () => verifyJson(evidence.user_signing_key, LABELS.approval, statement, signature as string),
+  const holds = await isSigned(
+    evidence.user_signing_key,
+    LABELS.approval,
+    statement,
+    signature,
     "the statement",
   );
   if (!holds) throw new VerificationError("signature_invalid", "the person did not sign this statement");

@@ -2,10 +2,9 @@
 
 import { auditHashOf, identityOf } from "../../../../src/crypto/hash.ts";
 import { isSoundSigningKey } from "../../../../src/crypto/keys.ts";
-import { verifyJson } from "../../../../src/crypto/signing.ts";
 import { LABELS } from "../../../../src/protocol/labels.ts";
 import type { AuditEntry } from "../generated/types.ts";
-import { bytesOf, formed, members, textsOf } from "./form.ts";
+import { bytesOf, formed, isSigned, members, textsOf } from "./form.ts";
 import { VerificationError } from "./verification-error.ts";
 
 const KEY_BYTES = 32;
@@ -75,7 +74,8 @@ export async function verifyChain(
     if (entry.previous_hash !== head) throw broken("does not follow the entry before it");
     if (formed(() => auditHashOf(candidate as object), place) !== entry.event_hash)
       throw broken("was changed after it was signed");
-    if (!(await verifyJson(publicKey, LABELS.audit, { event_hash: entry.event_hash }, entry.signature)))
+    const signed = { event_hash: entry.event_hash };
+    if (!(await isSigned(publicKey, LABELS.audit, signed, entry.signature, place)))
       throw broken("is not signed by the service");
     head = entry.event_hash;
     count++;

@@ -2,11 +2,10 @@
 
 import { contractIdOf, identityOf } from "../../../../src/crypto/hash.ts";
 import { isSoundAgreementKey, isSoundSigningKey } from "../../../../src/crypto/keys.ts";
-import { verifyJson } from "../../../../src/crypto/signing.ts";
 import { fromBase64 } from "../../../../src/protocol/encoding.ts";
 import { LABELS } from "../../../../src/protocol/labels.ts";
 import type { ContractRecord } from "../generated/types.ts";
-import { formed, members, textsOf } from "./form.ts";
+import { formed, isSigned, members, textsOf } from "./form.ts";
 import { type Check, type VerificationCode, VerificationError } from "./verification-error.ts";
 
 const NO_KEY = new Uint8Array(0);
@@ -119,18 +118,19 @@ export async function verifyContractRecord(
     {
       check: "user_signature",
       code: "signature_invalid",
-      ok: await verifyJson(
+      ok: await isSigned(
         contract.user_signing_key,
         LABELS.contract,
         { contract_id: contractId, signed_at: record.signed_at },
         record.user_signature,
+        "the record",
       ),
       detail: "the user signed this contract",
     },
     {
       check: "service_signature",
       code: "signature_invalid",
-      ok: await verifyJson(
+      ok: await isSigned(
         record.service_public_key,
         LABELS.acceptance,
         {
@@ -140,6 +140,7 @@ export async function verifyContractRecord(
           accepted_at: record.accepted_at,
         },
         record.service_signature,
+        "the record",
       ),
       detail: "the service accepted under the user's signature",
     },

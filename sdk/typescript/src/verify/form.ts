@@ -1,7 +1,9 @@
 // The form of what is verified, as far as a verifier relies on it. The signatures cover every member, so nothing can
 // hide in what is not looked at here; this keeps wrong types from reaching the formulas.
 
+import { verifyJson } from "../../../../src/crypto/signing.ts";
 import { fromBase64 } from "../../../../src/protocol/encoding.ts";
+import type { Label } from "../../../../src/protocol/labels.ts";
 import { VerificationError } from "./verification-error.ts";
 
 export type Members = Record<string, unknown>;
@@ -63,6 +65,21 @@ export function formed<T>(formula: () => T, what: string): T {
     return formula();
   } catch (error) {
     if (error instanceof VerificationError) throw error;
+    throw new VerificationError("malformed", `${what} has no canonical form`);
+  }
+}
+
+/** Whether a key (base64) signed a value under a label; what has no canonical form is malformed. */
+export async function isSigned(
+  publicKey: string,
+  label: Label,
+  value: unknown,
+  signature: string,
+  what: string,
+): Promise<boolean> {
+  try {
+    return await verifyJson(publicKey, label, value, signature);
+  } catch {
     throw new VerificationError("malformed", `${what} has no canonical form`);
   }
 }
