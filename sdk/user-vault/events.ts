@@ -1,8 +1,10 @@
 // What the vault shows of itself: views for people and programs, and the events that say when one changed.
 
+import { differenceOf, type OfferingDifference } from "../../src/contracts/amendment.ts";
 import type { Decision, RequestStatus } from "../../src/protocol/asking.ts";
 import type { ContractStatus } from "../../src/protocol/contract.ts";
 import type { Json } from "../../src/protocol/json.ts";
+import type { Offering } from "../../src/protocol/offer.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import type { AskRow, AskState, ContractRow, ReceiptRow } from "./store.ts";
 
@@ -56,8 +58,23 @@ export interface ContractInfo {
   reason?: string;
   /** The names, not the values, of what is shared. */
   shared_data: string[];
-  /** A change the service proposes, to be declined, or left to expire. */
-  proposal?: { event_id: string; offering_id: string; summary: string; expires_at: string };
+  /** A change the service proposes: to be agreed to, declined, or left to expire. */
+  proposal?: {
+    event_id: string;
+    offering_id: string;
+    /** The service's own words. */
+    summary: string;
+    /** What would change, computed here from what is agreed and what is proposed. */
+    changes: OfferingDifference;
+    expires_at: string;
+    /** The end the service asks for. */
+    contract_expires_at?: string;
+  };
+  /** The contract this one took the place of, and the one that took its place. */
+  supersedes?: string;
+  superseded_by?: string;
+  /** When the service ends it for want of use, unless it is used. */
+  ends_inactive_at?: string;
 }
 
 /** The service's word that it has a message of ours. */
@@ -143,7 +160,9 @@ export function contractView(row: ContractRow): ContractInfo {
     user_id: contract.user_id,
     offering_id: contract.offering_id,
     offering_name: contract.offering_snapshot.name,
-    capabilities: contract.offering_snapshot.capabilities.map(({ capability }) => capability),
+    capabilities: contract.offering_snapshot.capabilities
+      .map(({ capability }) => capability)
+      .filter((name) => row.revokedCapabilities?.includes(name) !== true),
     status: row.status,
     created_at: contract.created_at,
     ...(row.acceptance === undefined ? {} : { activated_at: row.acceptance.acceptedAt }),
@@ -159,11 +178,26 @@ export function contractView(row: ContractRow): ContractInfo {
             event_id: proposal.eventId,
             offering_id: proposal.offeringId,
             summary: proposal.summary,
+            changes: differenceOf(
+              contract.offering_snapshot,
+              proposedOffering(proposal),
+              row.revokedCapabilities,
+            ),
             expires_at: toTimestamp(proposal.expiresAt),
+            ...(proposal.contractExpiresAt === undefined
+              ? {}
+              : { contract_expires_at: proposal.contractExpiresAt }),
           },
         }),
+    ...(contract.supersedes === undefined ? {} : { supersedes: contract.supersedes }),
+    ...(row.successor === undefined ? {} : { superseded_by: row.successor }),
+    ...(row.endsInactiveAt === undefined ? {} : { ends_inactive_at: row.endsInactiveAt }),
   };
 }
+
+/** The offering of a proposal that was taken in: its offer holds it. */
+export const proposedOffering = ({ offer, offeringId }: NonNullable<ContractRow["proposal"]>): Offering =>
+  offer.offerings.find(({ offering_id }) => offering_id === offeringId)!;
 
 export const receiptView = (row: ReceiptRow): Receipt => ({
   event_id: row.eventId,

@@ -63,7 +63,23 @@ export interface ContractRow {
   /** A key of ours the service was told about and has not confirmed. */
   rotatingKeyId?: string;
   /** A change the service proposes. */
-  proposal?: { eventId: string; offeringId: string; summary: string; offer: Offer; expiresAt: number };
+  proposal?: {
+    eventId: string;
+    /** Its number: an older proposal that comes late does not replace it. */
+    seq?: number;
+    offeringId: string;
+    summary: string;
+    offer: Offer;
+    expiresAt: number;
+    /** The end the service asks for, RFC 3339. */
+    contractExpiresAt?: string;
+  };
+  /** Taken back by the person. */
+  revokedCapabilities?: string[];
+  /** The contract that took this one's place. */
+  successor?: string;
+  /** When the service says that it ends for want of use. */
+  endsInactiveAt?: string;
   endedAt?: number;
   endedBy?: "user" | "service";
   /** Why it ended or was rejected. */

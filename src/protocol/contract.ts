@@ -173,5 +173,6 @@ export type ContractUpdate = z.infer<typeof contractUpdate>;
 
 /** Told ahead of an end that the user cannot know of. */
 export const contractExpiring = z.strictObject({ expires_at: timestamp, reason: z.literal("inactive") });
+export type ContractExpiring = z.infer<typeof contractExpiring>;
 
 export const contractPause = z.strictObject({ reason: line(500).optional() });

@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import type { Stack } from "../../../scripts/stack/stack.ts";
 import { openSqliteStore, type Policy, UserVault } from "../../../sdk/user-vault/index.ts";
 
@@ -43,6 +44,15 @@ export class Person {
       },
       policy,
     });
+  }
+
+  /** As if the stored NATS credentials of a contract had run out. The vault must be closed. */
+  forgetCredentials(contractId: string): void {
+    const db = new DatabaseSync(this.storeFile);
+    db.prepare("UPDATE contracts SET state = json_remove(state, '$.credentials') WHERE contract_id = ?").run(
+      contractId,
+    );
+    db.close();
   }
 
   async gone(): Promise<void> {
