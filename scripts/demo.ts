@@ -1,15 +1,18 @@
 // The main job from beginning to end, on real parts: two NATS clusters, the Worker in workerd, a user vault.
 // Each step says what was verified; the first that does not hold ends the demo with exit code 1.
 //
-//   npm run demo
+//   npm run demo             the story of one contract
+//   npm run demo -- --all    every kind of request once, as a table
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { openSqliteStore, type Policy, UserVault } from "../sdk/user-vault/index.ts";
 import { verifyChain } from "../src/audit/chain.ts";
 import { verifyContractRecord } from "../src/contracts/agreement.ts";
 import { verifyApproval } from "../src/requests/lifecycle.ts";
+import { runAllKinds, table } from "./demo-all.ts";
 import { Backend } from "./stack/backend.ts";
 import { type Stack, startStack } from "./stack/stack.ts";
 
@@ -176,9 +179,11 @@ async function run(stack: Stack): Promise<void> {
   await vault.close();
 }
 
+const { values } = parseArgs({ options: { all: { type: "boolean", default: false } } });
 const stack = await startStack({ dir: join(dir, "stack") });
 try {
-  await run(stack);
+  if (values.all) console.log(table(await runAllKinds(stack, dir)));
+  else await run(stack);
   console.log("\nAll of it held.");
 } catch (error) {
   process.exitCode = 1;
