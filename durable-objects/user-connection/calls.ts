@@ -201,20 +201,27 @@ export class CallSockets {
     const found = findCall(vault, requestId);
     if (found === undefined) return;
     for (const socket of sockets) {
-      const attached = socket.deserializeAttachment() as Attached;
-      let { after } = attached;
-      for (;;) {
-        const said = vault.store.keptUnder(found.row.n, after, PUSH_BATCH);
-        const last = said.at(-1);
-        if (last === undefined) break;
-        for (const kept of said) socket.send(JSON.stringify(saidView(vault, kept)));
-        after = last.n;
+      try {
+        this.#pushTo(socket, vault, found);
+      } catch {
+        // Closed under our hands: whoever was there opens another one and says how far they got.
       }
-      if (found.status !== attached.status)
-        socket.send(JSON.stringify({ type: "call.status", status: found.status }));
-      socket.serializeAttachment({ ...attached, after, status: found.status } satisfies Attached);
-      if (!isLive(found.status)) socket.close(CLOSE_DONE, found.status);
     }
+  }
+
+  #pushTo(socket: WebSocket, vault: Vault, { row, status }: { row: RequestRow; status: string }): void {
+    const attached = socket.deserializeAttachment() as Attached;
+    let { after } = attached;
+    for (;;) {
+      const said = vault.store.keptUnder(row.n, after, PUSH_BATCH);
+      const last = said.at(-1);
+      if (last === undefined) break;
+      for (const kept of said) socket.send(JSON.stringify(saidView(vault, kept)));
+      after = last.n;
+    }
+    if (status !== attached.status) socket.send(JSON.stringify({ type: "call.status", status }));
+    socket.serializeAttachment({ ...attached, after, status } satisfies Attached);
+    if (!isLive(status)) socket.close(CLOSE_DONE, status);
   }
 
   /** What a socket's message asks for; undefined when it was refused, and the socket told or closed. */
