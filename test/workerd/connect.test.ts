@@ -19,7 +19,8 @@ import { LABELS } from "../../src/protocol/labels.ts";
 import { SETUP_CLOCK_SKEW_MS } from "../../src/protocol/limits.ts";
 import type { Offer } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
-import { type Body, call, connectedPeer, offerAndInvite } from "../support/worker.ts";
+import { Peer } from "../support/peer.ts";
+import { type Body, call, connectedPeer, deliver, offerAndInvite } from "../support/worker.ts";
 
 const serviceId = inject("serviceId");
 const HTML = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
@@ -366,6 +367,31 @@ describe("someone already connected", () => {
     expect(ended.body).toEqual({ status: "cancelled" });
     expect((await post("/connect/credentials", await peer.renewal())).status).toBeGreaterThanOrEqual(400);
     expect((await call("GET", `/api/v1/users/${peer.id}`)).status).toBe(404);
+  });
+
+  it("or waiting for a decision may begin anew with the invite that is used up by now; nobody else may", async () => {
+    const { invite_code, invite_id } = await offerAndInvite({ acceptance: "manual" });
+    const offer = await directoryOf(env).offer();
+    const peer = await Peer.make();
+    const submission = await peer.submission(peer.contract(offer), invite_code, {
+      profile: { email: "ada@example.com" },
+    });
+    const contractId = peer.contractId!;
+    peer.contractId = undefined;
+    await deliver(peer, await peer.submit(offer, submission));
+    const path = `/connect/${invite_code}/credentials`;
+    const keys = { signing: peer.signing, nats: peer.nats, natsSeed: new Uint8Array() };
+    const again = async () => post(path, await setupRequest(keys, invite_code));
+    expect(await again()).toMatchObject({ status: 200, body: { user_jwt: expect.any(String) } });
+    expect((await post(path, await setupRequest(await newKeys(), invite_code))).status).toBe(404);
+    // Nor does it matter that the invite was withdrawn since.
+    await call("DELETE", `/api/v1/contracts/invites/${invite_id}`);
+    expect((await again()).status).toBe(200);
+    await expect.poll(() => directoryOf(env).userOfContract(contractId)).toBe(peer.id);
+    await call("POST", `/api/v1/contracts/${contractId}/accept`);
+    expect((await again()).body).toEqual({ contract_id: contractId });
+    await call("DELETE", `/api/v1/contracts/${contractId}`);
+    expect((await again()).status).toBe(404);
   });
 
   it("is the only one these paths know", async () => {

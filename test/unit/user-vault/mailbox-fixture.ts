@@ -41,7 +41,7 @@ export class MailboxFixture {
   }
 
   /** Signs and submits a contract; the service has opened the submission afterwards. */
-  async submit(): Promise<string> {
+  async submit(change: Partial<Contract> = {}): Promise<string> {
     const { peer } = this;
     const { row: identity, key } = await this.mailbox.identityFor(peer.key.id);
     const { key: connectionKey, secret } = await newAgreementKey();
@@ -60,6 +60,7 @@ export class MailboxFixture {
       nats_public_key: natsKey.publicText,
       message_space: identity.messageSpace,
       created_at: now,
+      ...change,
     };
     const contractId = contractIdOf(contract);
     const userSignature = await signContract(key, contractId, now);
