@@ -173,12 +173,3 @@ export function askTimes(
     ? { ok: false, details }
     : { ok: true, value: { expiresInSeconds: expiry.seconds, offlineGraceSeconds: grace.seconds } };
 }
-
-const LOCAL_HOSTS = new Set(["localhost", "127.0.0.1"]);
-
-/** Whether answers may be sent to this URL: https anywhere, plain http to this very machine in development. */
-export function isCallbackAllowed(callbackUrl: string, environment: string): boolean {
-  const { protocol, hostname, username, password } = new URL(callbackUrl);
-  if (username !== "" || password !== "") return false;
-  return protocol === "https:" || (environment === "dev" && LOCAL_HOSTS.has(hostname));
-}

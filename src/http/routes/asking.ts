@@ -8,6 +8,7 @@ import { utf8 } from "../../protocol/json.ts";
 import { eventId, identityId, timestamp } from "../../protocol/primitives.ts";
 import type { Kind, KindOperation } from "../../requests/kind.ts";
 import { kinds, resourceOf } from "../../requests/registry.ts";
+import { checkTarget, targetPolicy } from "../../webhooks/target.ts";
 import type { App, AppEnv } from "../app-env.ts";
 import {
   type AskBody,
@@ -15,7 +16,6 @@ import {
   askParams,
   askQuery,
   askTimes,
-  isCallbackAllowed,
   operationInput,
   pathFields,
 } from "../ask-fields.ts";
@@ -124,8 +124,8 @@ export async function placeAsk(
     const [first] = times.details;
     throw new ApiError("invalid_request", `${first!.path} ${first!.message}`, { details: times.details });
   }
-  if (body.callback_url !== undefined && !isCallbackAllowed(body.callback_url, c.var.config.ENVIRONMENT))
-    throw invalidField("callback_url", "must be an https URL without a user name or password");
+  const callback = body.callback_url && checkTarget(body.callback_url, targetPolicy(c.var.config));
+  if (callback && !callback.ok) throw invalidField("callback_url", callback.error);
   const request = unwrap(
     await userConnectionOf(c.env, body.user_id).ask({
       userId: body.user_id,
