@@ -1,12 +1,13 @@
-// Runs the whole stack on this machine: both NATS clusters, the Worker, a user vault.
+// Runs the whole stack on this machine: both NATS clusters, the Worker, a user vault with a page that plays its phone.
 //
-//   npm run dev -- [--headless] [--dir .dev] [--fresh] [--tls] [--port N]
+//   npm run dev -- [--headless] [--dir .dev] [--fresh] [--tls] [--port N] [--phone-port N]
 //                  [--servicespace-ws N] [--servicespace-tcp N] [--messagespace-ws N] [--messagespace-tcp N]
 
 import { rmSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { phoneOfStack } from "./phone/phone.ts";
 import { PROJECT_ROOT, writePrivateFile } from "./stack/files.ts";
 import { isListening } from "./stack/ports.ts";
 import { type Stack, startStack } from "./stack/stack.ts";
@@ -14,6 +15,7 @@ import { type Stack, startStack } from "./stack/stack.ts";
 const DEFAULT_DIR = ".dev";
 const DEFAULT_PORTS = {
   port: 8787,
+  "phone-port": 8788,
   "servicespace-ws": 14280,
   "servicespace-tcp": 14222,
   "messagespace-ws": 15280,
@@ -72,13 +74,13 @@ async function main(): Promise<void> {
       messageSpace: { ws: ports["messagespace-ws"], tcp: ports["messagespace-tcp"] },
     },
   });
-  const userVault = await startUserVault(stack);
+  const userVault = await startUserVault(stack, ports["phone-port"]);
 
   let stopping = false;
   const stop = async () => {
     if (stopping) process.exit(1); // asked twice: now, without order
     stopping = true;
-    await userVault?.stop();
+    await userVault.stop();
     await stack.stop();
     process.exit(0);
   };
@@ -109,12 +111,10 @@ function stopWithNpm(stop: () => void): void {
   }, PARENT_POLL_MS);
 }
 
-/**
- * Hook: starts the user vault that plays a person against this stack, or nothing while there is none.
- * It gets everything it needs from the stack; what it returns is stopped before the stack is.
- */
-async function startUserVault(_stack: Stack): Promise<Companion | undefined> {
-  return undefined;
+/** The user vault that plays a person against this stack; it is stopped before the stack is. */
+async function startUserVault(stack: Stack, port: number): Promise<Companion> {
+  const phone = await phoneOfStack(stack, port);
+  return { description: phone.url, stop: () => phone.stop() };
 }
 
 function readArguments() {
@@ -171,7 +171,7 @@ function devVars(bindings: Record<string, string>): string {
   return `# Made by \`npm run dev\` for its own clusters. Not for any deployment.\n${lines.join("\n")}\n`;
 }
 
-function announce(stack: Stack, userVault: Companion | undefined, stackFile: string, varsFile: string): void {
+function announce(stack: Stack, userVault: Companion, stackFile: string, varsFile: string): void {
   const here = (path: string) => relative(process.cwd(), path) || path;
   const { serviceSpace, messageSpace } = stack;
   console.log(`The stack is up.
@@ -181,7 +181,7 @@ function announce(stack: Stack, userVault: Companion | undefined, stackFile: str
   admin key      ${stack.adminApiKey}
   ServiceSpace   ${serviceSpace.server.wsUrl}   ${serviceSpace.server.tcpUrl}
   MessageSpace   ${messageSpace.server.wsUrl}   ${messageSpace.server.tcpUrl}
-  user vault     ${userVault?.description ?? "none"}
+  phone          ${userVault.description}
 
   ${here(stackFile)}   all of this, for programs
   ${here(varsFile)}   the Worker's settings, for \`wrangler dev\`

@@ -44,6 +44,7 @@ function startDev(
     "--servicespace-tcp",
     "--messagespace-ws",
     "--messagespace-tcp",
+    "--phone-port",
   ];
   const args = names.flatMap((name, at) => [name, String(ports[at])]);
   rmSync(stackFile, { force: true }); // one left by a run that was killed
@@ -87,7 +88,7 @@ describe("the development stack", () => {
   let serviceId: string;
 
   test("can be attached to by what stack.json says, and ends on SIGTERM with nothing left", async () => {
-    const ports = await freePorts(5);
+    const ports = await freePorts(6);
     const { exited, output } = startDev(ports);
     const stack = await untilUp(output);
     serviceId = stack.service_id;
@@ -113,7 +114,7 @@ describe("the development stack", () => {
   });
 
   test("started again it is the same service; killed outright it still leaves nothing behind", async () => {
-    const ports = await freePorts(5);
+    const ports = await freePorts(6);
     const { exited, output } = startDev(ports, "--tls");
     const stack = await untilUp(output);
     expect(stack.service_id).toBe(serviceId);
@@ -127,7 +128,7 @@ describe("the development stack", () => {
   });
 
   test("says which port is taken and how to choose another", async () => {
-    const ports = await freePorts(5);
+    const ports = await freePorts(6);
     const first = startDev(ports);
     await untilUp(first.output);
     const running = dev;
