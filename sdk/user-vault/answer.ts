@@ -1,6 +1,7 @@
 // From an ask to its signed answer. Pure but for randomness: what is asked is checked strictly before a person may
 // see it, and the answer says exactly what they decided.
 
+import { decideGrant } from "../../src/contracts/grant.ts";
 import { requestDigestOf, resultDigestOf } from "../../src/crypto/hash.ts";
 import type { SigningKey } from "../../src/crypto/signing.ts";
 import {
@@ -14,7 +15,7 @@ import {
 import { toBase64 } from "../../src/protocol/encoding.ts";
 import { randomBytes } from "../../src/protocol/ids.ts";
 import { canonicalJson, type Json } from "../../src/protocol/json.ts";
-import type { HandlerManifest } from "../../src/protocol/offer.ts";
+import type { CapabilityGrant, HandlerManifest } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import type { Kind, KindOperation } from "../../src/requests/kind.ts";
 import { CUSTOM_PREFIX, customInput } from "../../src/requests/kinds/custom.ts";
@@ -88,12 +89,7 @@ export function checkAsk(
   if (operation === undefined || (named !== undefined && operation.unnamed === true))
     return { verdict: "unsupported" };
 
-  const base: { [name: string]: Json } = {};
-  const own: { [name: string]: Json } = {};
-  for (const [name, value] of Object.entries(payload)) {
-    if (Object.hasOwn(requestPayloadBase.shape, name)) base[name] = value;
-    else if (name !== "operation") own[name] = value;
-  }
+  const { base, own } = fieldsOf(payload);
   const parsedBase = requestPayloadBase.safeParse(base);
   const parsedOwn = operation.payload.safeParse(own);
   if (
@@ -108,6 +104,38 @@ export function checkAsk(
   if (!kindName.startsWith(CUSTOM_PREFIX)) return shown;
   const input = customInput(kindName.slice(CUSTOM_PREFIX.length), own, manifest);
   return input.ok ? { ...shown, input: input.value } : { verdict: "unsupported" };
+}
+
+/** The fields of every ask, and the operation's own. */
+function fieldsOf(payload: { [name: string]: Json }) {
+  const base: { [name: string]: Json } = {};
+  const own: { [name: string]: Json } = {};
+  for (const [name, value] of Object.entries(payload)) {
+    if (Object.hasOwn(requestPayloadBase.shape, name)) base[name] = value;
+    else if (name !== "operation") own[name] = value;
+  }
+  return { base, own };
+}
+
+/**
+ * Whether what the person agreed to covers an ask, by the same decision that the service makes: capability, scope,
+ * amount and time, as they were when it asked. Rates are the service's to count. An ask that builds on an earlier one,
+ * or whose input is not what travels, is held to its capabilities alone.
+ */
+export function isGranted(
+  { operation, payload, input }: Extract<CheckedAsk, { verdict: "shown" }>,
+  capabilities: readonly CapabilityGrant[],
+  askedAt: number,
+): boolean {
+  if (!operation.capabilities.some((needed) => capabilities.some(({ capability }) => capability === needed)))
+    return false;
+  if (operation.about !== undefined) return true;
+  const asked = operation.input.safeParse(input ?? fieldsOf(payload as { [name: string]: Json }).own);
+  if (!asked.success) return true;
+  const contract = { status: "active" as const, capabilities, revokedCapabilities: [] };
+  return [operation.grant(asked.data, undefined), ...(operation.grantAlso?.(asked.data) ?? [])].every(
+    (wanted) => decideGrant(wanted, { now: askedAt, contract, usesSince: () => 0 }).allowed,
+  );
 }
 
 export interface AnsweredAsk {

@@ -59,6 +59,7 @@ import {
   type Answer,
   buildAnswer,
   checkAsk,
+  isGranted,
   MAX_REASON_CHARACTERS,
   NOT_GRANTED,
   UNSUPPORTED,
@@ -664,13 +665,13 @@ export class Mailbox {
     if (checked.verdict === "unsupported")
       return isTold ? REFUSED(UNSUPPORTED_REASON) : this.#answerAtOnce(identity, contract, ask, UNSUPPORTED);
 
-    const { operation, payload: shown } = checked;
+    const { payload: shown } = checked;
     ask.expiresAt = fromTimestamp(shown.expires_at);
     ask.answerableUntil = Math.min(ask.expiresAt + shown.offline_grace_seconds * 1_000, headerEnd);
     const granted = contract.terms.contract.offering_snapshot.capabilities.filter(
       ({ capability }) => contract.revokedCapabilities?.includes(capability) !== true,
     );
-    if (!operation.capabilities.some((needed) => granted.some(({ capability }) => capability === needed)))
+    if (!isGranted(checked, granted, fromTimestamp(header.timestamp)))
       return isTold ? REFUSED("not_granted") : this.#answerAtOnce(identity, contract, ask, NOT_GRANTED);
     if (isTold) return this.#onTold(contract, header, kind, payload);
     if (known.open >= MAX_OPEN_ASKS) return REFUSED("too_many_open_asks");
@@ -767,6 +768,14 @@ export class Mailbox {
       contract: contract.terms.contract,
       contractId: contract.contractId,
       manifest: manifestOf(contract),
+      services: () =>
+        this.#store
+          .transaction((tx) => tx.contracts())
+          .filter(({ status }) => status === "active" || status === "paused")
+          .map(({ serviceId, terms }) => ({
+            service_id: serviceId,
+            service_name: terms.offer.service_name,
+          })),
       newId: newEventId,
     };
   }

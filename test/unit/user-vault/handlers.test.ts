@@ -10,8 +10,9 @@ import { defineHears, type Handler } from "../../../sdk/user-vault/handlers/hand
 import { HoldingsDraft, MAX_HOLDING_BYTES, PERSONAL } from "../../../sdk/user-vault/holdings.ts";
 import { openSqliteStore } from "../../../sdk/user-vault/sqlite-store.ts";
 import type { VaultStore } from "../../../sdk/user-vault/store.ts";
+import { toTimestamp } from "../../../src/protocol/primitives.ts";
 import { MailboxFixture } from "./mailbox-fixture.ts";
-import { asAnswer, ServicePeer } from "./service-peer.ts";
+import { asAnswer, LOGIN, ServicePeer } from "./service-peer.ts";
 
 let peer: ServicePeer;
 let store: VaultStore;
@@ -136,6 +137,38 @@ describe("a handler", () => {
     await fixture.receive(await peer.ask({ extra: { hidden: true } }));
     expect(asAnswer((await fixture.sent())[0]!)).toMatchObject({ decision: "denied", reason: "unsupported" });
     expect(count()).toBeUndefined();
+  });
+});
+
+describe("an ask for what was not agreed to", () => {
+  const capabilities = (change: object = {}) => [
+    {
+      capability: "authorization_request",
+      description: "Ask you to permit transfers",
+      scope: ["transfer:account/*"],
+      requires_approval_each_use: true,
+      ...change,
+    },
+  ];
+  const hour = (hours: number) => toTimestamp(Date.now() + hours * 3_600_000);
+
+  it.each([
+    ["within the scope", {}, "account/42", "open"],
+    ["outside the scope", {}, "vault/1", "answered"],
+    ["when the capability is over", { constraints: { valid_until: hour(-1) } }, "account/42", "answered"],
+    ["before the capability begins", { constraints: { valid_from: hour(1) } }, "account/42", "answered"],
+    ["under another capability", { capability: "authenticate" }, "account/42", "answered"],
+  ])("%s is shown or denied as it should be", async (_what, change, resource, state) => {
+    await peer.offerInstead({ ...LOGIN, capabilities: capabilities(change) });
+    const fixture = await connected();
+    const ask = await peer.ask({ kind: "authz", extra: { action: "transfer", resource } });
+    await fixture.receive(ask);
+    expect(fixture.ask(ask.eventId)?.state).toBe(state);
+    if (state === "answered")
+      expect(asAnswer((await fixture.sent())[0]!)).toMatchObject({
+        decision: "denied",
+        reason: "not_granted",
+      });
   });
 });
 

@@ -332,7 +332,7 @@ describe("a message", () => {
   });
 
   it("of a type this vault does not know is receipted as refused", async () => {
-    const sent = await peer.seal("notify.news", { title: "x" });
+    const sent = await peer.seal("news.flash", { title: "x" });
     await vault.receive(sent);
     const receipt = (await vault.receipts()).find(({ header }) => header.ref === sent.eventId);
     expect(receipt?.payload).toMatchObject({ outcome: "refused", reason: "unsupported_type" });
