@@ -59,8 +59,8 @@ export function kindsTable(): string {
   const actions = all.flatMap((kind) =>
     resourcesOf(kind).flatMap(({ getPath, machine }) =>
       Object.entries(machine?.actions ?? {}).map(
-        ([name, { summary, scope }]) =>
-          `| ${code(`POST ${getPath}/{id}/${name}`)} | ${code(scope)} | ${summary} |`,
+        ([name, { summary, scope, method }]) =>
+          `| ${code(method === "delete" ? `DELETE ${getPath}/{id}` : `POST ${getPath}/{id}/${name}`)} | ${code(scope)} | ${summary} |`,
       ),
     ),
   );
