@@ -7,6 +7,7 @@ import { resolveTxt as dnsTxt } from "node:dns/promises";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Hono } from "hono";
+import { CALLS } from "../../sdk/user-vault/handlers/call.ts";
 import { Handlers } from "../../sdk/user-vault/handlers/index.ts";
 import {
   type Answer,
@@ -147,7 +148,9 @@ function routes(vault: UserVault, changes: Changes): Hono {
   // ---- home and the person's data
 
   app.get("/", () =>
-    show("Home", homeScreen(vault.asks(), vault.contracts(), Date.now()), "/", { watch: EVERYTHING }),
+    show("Home", homeScreen(vault.asks(), vault.contracts(), vault.notifications(), Date.now()), "/", {
+      watch: EVERYTHING,
+    }),
   );
 
   app.get("/changes", (c) => {
@@ -231,6 +234,11 @@ function routes(vault: UserVault, changes: Changes): Hono {
     );
   };
 
+  const callRuns = ({ kind, service_id, request_id }: Ask): boolean =>
+    kind === "call" &&
+    (vault.holdings.get(CALLS, request_id, service_id) as { status?: string } | undefined)?.status ===
+      "connected";
+
   const showAsk = (id: string, message?: string): Promise<Response> => {
     const ask = vault.ask(id);
     const content = askScreen({
@@ -239,6 +247,10 @@ function routes(vault: UserVault, changes: Changes): Hono {
       domain: domainOf(ask.service_id),
       receipt: vault.history(ask.contract_id).find(({ event_id }) => event_id === ask.answer_event_id),
       ownPaths: new Set(vault.data().map(({ path }) => path)),
+      others: vault
+        .contracts()
+        .filter(({ service_id, status }) => service_id !== ask.service_id && status === "active"),
+      callRuns: callRuns(ask),
       needsResult: needsResult(ask),
       now: Date.now(),
       message,
@@ -264,6 +276,20 @@ function routes(vault: UserVault, changes: Changes): Hono {
         "cache-control": "no-store",
       },
     });
+  });
+
+  app.post("/asks/:id/hang-up", async (c) => {
+    const id = c.req.param("id");
+    const { service_id } = vault.ask(id);
+    const held = vault.holdings.get(CALLS, id, service_id) as { [name: string]: Json } | undefined;
+    await vault.hangUp(id);
+    if (held !== undefined) vault.holdings.put(CALLS, id, { ...held, status: "ended" }, service_id);
+    return c.redirect(`/asks/${id}`, 303);
+  });
+
+  app.post("/notifications/:id/read", async (c) => {
+    await vault.readNotification(c.req.param("id"));
+    return c.redirect("/", 303);
   });
 
   app.post("/asks/:id/answer", async (c) => {
@@ -372,6 +398,8 @@ function readAnswer(form: URLSearchParams, ask: Ask, needsResult: boolean): Answ
 function readChoices(form: URLSearchParams, ask: Ask): { [name: string]: Json } | undefined {
   if (ask.kind === "data" && ask.operation === "request")
     return { paths: form.getAll("path"), share: form.get("share") ?? "once" };
+  if (ask.kind === "collaboration" && ask.operation === "connections")
+    return { services: form.getAll("service") };
   if (ask.kind === "presence") return { available: form.get("available") !== "no" };
   return undefined;
 }

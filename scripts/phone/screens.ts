@@ -1,7 +1,7 @@
 // What each screen shows. Pure: from the vault's views to markup.
 
 import { html } from "hono/html";
-import type { Ask, ContractInfo, Preview, Receipt } from "../../sdk/user-vault/index.ts";
+import type { Ask, ContractInfo, Preview, Receipt, UserVault } from "../../sdk/user-vault/index.ts";
 import { capabilityWords, constraintWords } from "../../src/http/pages/capability-words.ts";
 import { priceWords } from "../../src/http/pages/format.ts";
 import type { ContractRecord } from "../../src/protocol/contract.ts";
@@ -15,6 +15,8 @@ export type DomainProof = NonNullable<Preview["domain"]>;
 
 /** Closed asks on the home screen. */
 const RECENT_ASKS = 12;
+/** Notifications there. */
+const RECENT_NOTIFICATIONS = 6;
 /** Receipts on a connection's screen. */
 const SHOWN_RECEIPTS = 50;
 
@@ -42,7 +44,30 @@ const title = (eyebrow: string, heading: string, more?: Html): Html => html`<div
 
 // ---- home -----------------------------------------------------------------------------------------------------
 
-export function homeScreen(asks: readonly Ask[], contracts: readonly ContractInfo[], now: number): Html {
+export type Notification = ReturnType<UserVault["notifications"]>[number];
+
+const notificationList = (notifications: readonly Notification[], names: ReadonlyMap<string, string>): Html =>
+  html`<ul class="list">${notifications.map(
+    (told) => html`<li class="${told.read_at === undefined ? "entry open" : "entry"}">
+<strong>${plain(told.title)}</strong><span class="small">${plain(names.get(told.contract_id) ?? "")} · ${label(told.category)} · ${when(told.received_at)}</span>
+<p class="said">${plain(told.body)}</p>
+${
+  told.action_url !== undefined &&
+  html`<p class="said"><a href="${told.action_url}" rel="noopener noreferrer">Go on at ${new URL(told.action_url).host}</a></p>`
+}
+${
+  told.read_at === undefined &&
+  html`<form class="part" method="post" action="/notifications/${told.notification_id}/read"><button class="plain slim" aria-label="Mark as read: ${plain(told.title)}">Mark as read</button></form>`
+}</li>`,
+  )}</ul>`;
+
+export function homeScreen(
+  asks: readonly Ask[],
+  contracts: readonly ContractInfo[],
+  notifications: readonly Notification[],
+  now: number,
+): Html {
+  const names = new Map(contracts.map(({ contract_id, service_name }) => [contract_id, service_name]));
   const open = asks.filter(({ state }) => state === "open");
   const closed = asks.filter(({ state }) => state !== "open").slice(0, RECENT_ASKS);
   return html`${title("Your phone", open.length === 0 ? "Nothing waits for you" : waiting(open.length))}
@@ -54,6 +79,10 @@ ${
 ${ask.purpose !== undefined && html`<span class="small">${plain(ask.purpose)}</span>`}
 <span class="small"><span data-until="${ask.expires_at}">${timeLeft(ask.expires_at, now)}</span></span></a></li>`,
   )}</ul></section>`
+}
+${
+  notifications.length > 0 &&
+  html`<section class="part" aria-labelledby="told"><h2 id="told">What services tell you</h2>${notificationList(notifications.slice(0, RECENT_NOTIFICATIONS), names)}</section>`
 }
 <section class="part" aria-labelledby="connections"><h2 id="connections">Connections</h2>
 ${
@@ -205,6 +234,10 @@ export interface AskFacts {
   receipt: Receipt | undefined;
   /** Paths of the person's own data that hold something. */
   ownPaths: ReadonlySet<string>;
+  /** The services the person is connected to beside the one that asks. */
+  others: readonly ContractInfo[];
+  /** A call that was answered and goes on. */
+  callRuns: boolean;
   /** The person has to write the result themselves, as JSON. */
   needsResult: boolean;
   now: number;
@@ -219,6 +252,10 @@ export function askScreen(facts: AskFacts): Html {
   return html`${title(`${ask.service_name} ${open ? "asks" : "asked"}`, wording.title)}
 <div class="stack">
 ${!open && verdict(facts)}
+${
+  facts.callRuns &&
+  html`<form class="card stack" method="post" action="/asks/${ask.request_id}/hang-up"><p>The call goes on.</p><button class="no">End the call</button></form>`
+}
 <section class="card stack" aria-label="What is asked">
 <div><div class="row"><strong><bdi>${plain(ask.service_name)}</bdi></strong><a href="/connections/${contract.contract_id}">connection</a></div>
 <ul class="chips" aria-label="About the service">${domainChip(domain)}<li class="chip">${statusWords(contract)}</li></ul></div>
@@ -234,12 +271,12 @@ ${open && decisionForm(facts)}
 </div>`;
 }
 
-function decisionForm({ ask, ownPaths, needsResult, now, message }: AskFacts): Html {
+function decisionForm({ ask, ownPaths, others, needsResult, now, message }: AskFacts): Html {
   const wording = wordingOf(ask);
   return html`<form class="card stack" method="post" action="/asks/${ask.request_id}/answer" aria-label="Your decision">
 ${alert(message)}
 <p class="left"><strong data-until="${ask.expires_at}">${timeLeft(ask.expires_at, now)}</strong><span class="small">until ${when(ask.expires_at)}</span></p>
-${choices(ask, ownPaths)}
+${choices(ask, ownPaths, others)}
 ${
   needsResult &&
   html`<label>What you answer with<span class="small">JSON, of the form this service wants.</span>
@@ -257,7 +294,16 @@ ${
 }
 
 /** What the person may choose beside yes and no. */
-function choices(ask: Ask, ownPaths: ReadonlySet<string>): Html | undefined {
+function choices(ask: Ask, ownPaths: ReadonlySet<string>, others: readonly ContractInfo[]): Html | undefined {
+  if (ask.kind === "collaboration" && ask.operation === "connections")
+    return html`<fieldset><legend>What you let it know</legend>${
+      others.length === 0
+        ? html`<p class="small">You are connected to no other service.</p>`
+        : others.map(
+            (other) =>
+              html`<label class="tick"><input type="checkbox" name="service" value="${other.service_id}">${plain(other.service_name)}</label>`,
+          )
+    }</fieldset>`;
   if (ask.kind === "data" && ask.operation === "request") {
     const paths = ((ask.payload as { data_paths?: string[] } | undefined)?.data_paths ?? []).map(plain);
     return html`<fieldset><legend>What you share</legend>${paths.map((path) =>

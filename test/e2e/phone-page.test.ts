@@ -47,6 +47,12 @@ const OFFERING = {
       constraints: { max_per_day: 9 },
       requires_approval_each_use: true,
     },
+    { capability: "payment.one_time", description: "To pay.", requires_approval_each_use: true },
+    {
+      capability: "send_notifications",
+      description: "To tell you of parcels.",
+      requires_approval_each_use: false,
+    },
   ],
   required_data: [
     {
@@ -244,6 +250,39 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
     // Decided on another screen: this one says so by itself.
     await phone.vault.answer(request_id, { decision: "denied" });
     await page.getByText("You declined").waitFor();
+  });
+
+  test("a payment shows its sum and its parts, a notification can be read", async () => {
+    await backend.expect(202, "POST", "payment/request", {
+      user_id: userId(),
+      purpose: "Your order 1017",
+      amount: { amount: 2_500, currency: "EUR" },
+      description: "Two books",
+      items: [
+        { name: "Atlas", unit_amount: 1_900 },
+        { name: "Almanac", quantity: 2, unit_amount: 300 },
+      ],
+    });
+    await page.goto(phone.url);
+    await openAsk("Your order 1017");
+    const text = await page.innerText("main");
+    for (const words of ["€25.00", "Two books", "Almanac", "€3.00"]) expect(text).toContain(words);
+    await looksRight("ask-payment");
+    await button("Decline").click();
+    await page.getByText("The service counts it as declined.").waitFor();
+
+    await page.goto(phone.url);
+    await backend.expect(201, "POST", "notifications", {
+      user_id: userId(),
+      title: "Your parcel is on its way",
+      body: "It comes tomorrow.",
+      action_url: "https://shop.example/parcels/1017",
+    });
+    await page.getByText("It comes tomorrow.").waitFor();
+    await looksRight("home-told");
+    await button("Mark as read: Your parcel is on its way").click();
+    await button("Mark as read: Your parcel is on its way").waitFor({ state: "detached" });
+    expect(phone.vault.notifications()[0]!.read_at).toBeDefined();
   });
 
   test("what is typed is not taken away by a change", async () => {
