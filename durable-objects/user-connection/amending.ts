@@ -314,7 +314,8 @@ export async function finishSuperseded(
     change.due(endAt);
     return;
   }
-  change.ending.add(row.contract_id);
+  // What else is due under it is looked at in a step of its own.
+  change.due(now + 1).ending.add(row.contract_id);
   for (const other of own) {
     if (isRequest(other) && other.status === "pending")
       await endRequest(change, other, "cancelled", { with: "contract" });

@@ -371,9 +371,12 @@ async function takeStep(
     for (const asked of vault.store.openRows(row.n))
       if (isRequest(asked) && asked.parent === row.n && asked.status === "pending")
         await withdraw(change, asked, {}, silent);
-  if (silent || isEnded(contract.status) || change.ending.has(row.contract_id)) return;
+  // What outlives its contract (a subscription) goes on under the one that took its place.
+  const speaking = contract.status === "superseded" ? vault.store.currentContract() : contract;
+  if (silent || speaking === undefined || isEnded(speaking.status) || change.ending.has(speaking.contract_id))
+    return;
   for (const said of step.say ?? [])
-    await change.say(contract, {
+    await change.say(speaking, {
       eventType: said.eventType,
       ref: row.event_id,
       payload: said.payload,

@@ -1,7 +1,7 @@
 // A contract between its beginning and its end: paused, changed, narrowed, aged, its keys replaced. The backend is
 // played over HTTP, the user by hand, so that each message can be wrong in exactly one way.
 
-import { reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { abortAllDurableObjects, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { END_NOTICE_MS } from "../../durable-objects/user-connection/aging.ts";
@@ -497,6 +497,79 @@ describe("an amendment", () => {
     });
     expect(other.body.code).toBe("conflict");
     expect(await amendments(peer)).toHaveLength(1);
+  });
+
+  it("does not end a subscription: it goes on under the new contract, and is told of under it", async () => {
+    const capability = "payment.subscription";
+    const peer = await connectedPeer({
+      capabilities: [{ capability, description: "Subscribe", requires_approval_each_use: true }],
+    });
+    const body = {
+      user_id: peer.id,
+      plan_id: "tea",
+      amount: { amount: 990, currency: "EUR" },
+      billing_cycle: "month",
+      auto_renew: false,
+    };
+    const made = await call("POST", "/api/v1/subscriptions", { body });
+    expect(made.status, JSON.stringify(made.body)).toBe(201);
+    const { request_payload, kind } = (await call("GET", `/api/v1/requests/${made.body.request_id}`)).body;
+    const answer = await peer.answer(request_payload, serviceId, { result: {} });
+    await send(
+      peer,
+      await peer.message(serviceId, `${kind}.response`, answer, { ref: made.body.request_id }),
+    );
+    await amend(peer, adding);
+    const next = await agree(peer);
+    await alarm(peer);
+    expect(await sql(peer, "SELECT contract_id FROM connection_keys")).toEqual([
+      { contract_id: next.contractId },
+    ]);
+    const due = await sql(peer, "SELECT 1 FROM outgoing WHERE due_at IS NOT NULL");
+    expect(due).toHaveLength(1);
+    expect((await call("DELETE", `/api/v1/subscriptions/${made.body.request_id}`)).status).toBe(200);
+    expect(await saying(next, "payment.update")).toMatchObject({
+      header: { contract_id: next.contractId, ref: made.body.request_id },
+    });
+  });
+
+  it("agreed to while the service ends the contract leaves one outcome, whoever comes first", async () => {
+    const peer = await connectedPeer();
+    await amend(peer, adding);
+    const { next, submission, offer } = await agreement(peer);
+    const newId = next.contractId!;
+    next.contractId = undefined;
+    const message = await next.submit(offer, submission);
+    const [ended] = await Promise.all([call("DELETE", path(peer)), send(next, message)]);
+    const old = (await call("GET", path(peer))).body.status;
+    const rows = await sql(peer, "SELECT status FROM contracts WHERE contract_id = ?", newId);
+    if (ended.status === 200) {
+      expect(old).toBe("cancelled");
+      expect(rows).toEqual([]);
+    } else {
+      expect([ended.body.code, old]).toEqual(["conflict", "superseded"]);
+      expect(rows).toEqual([{ status: "active" }]);
+    }
+  });
+
+  it("survives the object: killed after the agreement it still tells the user, and the Directory", async () => {
+    const peer = await connectedPeer();
+    await amend(peer, adding);
+    const { next, submission, offer } = await agreement(peer);
+    const newId = next.contractId!;
+    next.contractId = undefined;
+    const message = await next.submit(offer, submission);
+    const first = await send(next, message);
+    await abortAllDurableObjects();
+    await runDurableObjectAlarm(stub(peer));
+    await expect.poll(() => directoryOf(env).userOfContract(newId)).toBe(peer.id);
+    expect((await send(next, message)).receipt).toEqual(first.receipt);
+    expect(await sql(peer, "SELECT status FROM contracts ORDER BY created_at")).toEqual([
+      { status: "superseded" },
+      { status: "active" },
+    ]);
+    const waiting = "SELECT 1 FROM outgoing WHERE event_type = 'contract.accepted' AND contract_id = ?";
+    expect(await sql(peer, `${waiting} AND sealed IS NOT NULL`, newId)).toHaveLength(1);
   });
 
   it("does not outlive the contract", async () => {
