@@ -23,6 +23,7 @@ import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import type { Offer, Offering } from "../../src/protocol/offer.ts";
 import { timestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userInboxPrefix } from "../../src/protocol/subjects.ts";
+import type { KindOperation } from "../../src/requests/kind.ts";
 import { ED25519_FORMAT } from "../../src/requests/kinds/sign.ts";
 import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import { kindNamed, operationOf } from "../../src/requests/registry.ts";
@@ -1138,10 +1139,11 @@ export class UserVault {
   }
 
   #consult(requestId: string): void {
-    const policy = this.#policy;
-    if (policy === undefined || !this.#online || this.#consulted.has(requestId)) return;
-    this.#consulted.add(requestId);
+    if (!this.#online || this.#consulted.has(requestId)) return;
     const ask = this.ask(requestId);
+    const policy: Policy | undefined = isAgreed(ask) ? () => ({ decision: "approved" }) : this.#policy;
+    if (policy === undefined) return;
+    this.#consulted.add(requestId);
     if (onlyPersonDecides(ask)) return;
     const decide = async () => {
       const answer = await policy(ask);
@@ -1168,12 +1170,16 @@ export class UserVault {
   }
 }
 
+const operationAsked = ({ kind: name, operation }: Ask): KindOperation | undefined => {
+  const kind = kindNamed(name);
+  return kind && operationOf(kind, operation);
+};
+
 /** An ask that no policy may decide about (a secret above the lowest tier). */
-function onlyPersonDecides(ask: Ask): boolean {
-  const kind = kindNamed(ask.kind);
-  const operation = kind && operationOf(kind, ask.operation);
-  return operation?.personDecides?.(ask.payload) === true;
-}
+const onlyPersonDecides = (ask: Ask): boolean => operationAsked(ask)?.personDecides?.(ask.payload) === true;
+
+/** An ask for what was agreed to already, to be answered within that (a combined datastore's reads and writes). */
+const isAgreed = (ask: Ask): boolean => operationAsked(ask)?.standing === true;
 
 /** Whether a contract needs a session: to send, or to receipt repeats of the other side's notice. */
 const isLinked = (row: ContractRow, now: number): boolean =>

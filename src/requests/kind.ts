@@ -59,6 +59,11 @@ export interface KindOperation<Input = unknown, Payload = unknown, ResultValue =
   readonly withheld?: readonly string[];
   /** Whether only the person may decide about this payload: a user vault asks no policy. */
   readonly personDecides?: (payload: Payload) => boolean;
+  /**
+   * The person agreed to it when they approved what it builds on: a user vault answers at once, within what was
+   * agreed, and asks neither them nor a policy.
+   */
+  readonly standing?: boolean;
   /** What makes two asks the same for the cooling-off after a denial, beside kind and purpose. */
   readonly sameness: (input: Input) => { action?: string; resource?: string };
   /** What an approving answer must carry as `result`; undefined when the approval alone is the answer. */

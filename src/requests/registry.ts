@@ -5,6 +5,7 @@ import type { Kind, KindOperation, Resource } from "./kind.ts";
 import { auth } from "./kinds/auth.ts";
 import { authz } from "./kinds/authz.ts";
 import { call } from "./kinds/call.ts";
+import { collaboration } from "./kinds/collaboration.ts";
 import { customKindNamed } from "./kinds/custom.ts";
 import { data } from "./kinds/data.ts";
 import { notification } from "./kinds/notification.ts";
@@ -17,6 +18,7 @@ import type { Machine } from "./machine.ts";
 export const kinds: readonly Kind[] = [
   auth,
   call,
+  collaboration,
   authz,
   data,
   sign,

@@ -8,7 +8,7 @@ import { Backend, LOGIN_OFFERING } from "../../scripts/stack/backend.ts";
 import { type Stack, startStack } from "../../scripts/stack/stack.ts";
 import { signingKeyOfSecret } from "../../sdk/user-vault/handlers/secret.ts";
 import { verify } from "../../src/crypto/signing.ts";
-import { fromBase64, toBase64 } from "../../src/protocol/encoding.ts";
+import { fromBase64, toBase58, toBase64 } from "../../src/protocol/encoding.ts";
 import { utf8 } from "../../src/protocol/json.ts";
 import { verifyApproval } from "../../src/requests/lifecycle.ts";
 import { Person, PROFILE } from "./support/person.ts";
@@ -144,6 +144,7 @@ describe("a minor secret", () => {
     expect(await verifyApproval(view.approval, view.request_payload, view.user_signing_key)).toBe(false);
     const whole = { ...view.request_payload, data: base64("a-value-for-the-search-5512") };
     expect(await verifyApproval(view.approval, whole, view.user_signing_key)).toBe(true);
+    expect(holds(dir, asked.request_id)).toBe(true);
     expect(holds(dir, "a-value-for-the-search-5512")).toBe(false);
   });
 
@@ -211,6 +212,95 @@ describe("a user-owned secret", () => {
         status: 409,
         body: { code: "conflict" },
       });
+  });
+});
+
+describe("what two services share through a person", () => {
+  const AGREED = ["list_connections", "request_collaboration"];
+  const target = toBase58(crypto.getRandomValues(new Uint8Array(32)));
+  const collaboration = (requestId: string) =>
+    backend.expect(200, "GET", `collaboration/request/${requestId}?wait=20`);
+  const schema = (own = stack.serviceId) => ({
+    fields: [
+      { name: "height_cm", type: "number" },
+      { name: "shoe_size", type: "string" },
+    ],
+    access: {
+      [own]: { write: ["height_cm"], read: ["height_cm", "shoe_size"] },
+      [target]: { read: ["height_cm"] },
+    },
+  });
+  const ask = (userId: string, sharedSchema: unknown = schema()) =>
+    backend.call("POST", "collaboration/request", {
+      user_id: userId,
+      target_service_id: target,
+      shared_data_schema: sharedSchema,
+      purpose: "Shoes that fit",
+    });
+  const approveByHand = async (person: Person, requestId: string, choices = {}) => {
+    await expect.poll(() => person.vault.asks({ state: "open" }).length, { timeout: 10_000 }).toBe(1);
+    await person.vault.answer(requestId, { decision: "approved", choices });
+    return collaboration(requestId);
+  };
+
+  it("is agreed to by the person, then read and written within that, and every access is written down", async () => {
+    const { person, userId } = await connected(AGREED);
+    const asked = await ask(userId);
+    const agreed = await approveByHand(person, asked.body.request_id);
+    expect(agreed).toMatchObject({ status: "approved", datastore_id: asked.body.request_id });
+    const id = agreed.datastore_id;
+    const listed = await backend.expect(200, "GET", `collaboration/datastores?user_id=${userId}`);
+    expect(listed.datastores).toMatchObject([{ datastore_id: id, target_service_id: target }]);
+
+    const access = (verb: string, body: object) =>
+      backend.call("POST", `collaboration/datastores/${id}/${verb}`, { user_id: userId, ...body });
+    const written = await access("write", { values: { height_cm: 171 } });
+    expect(written.status).toBe(201);
+    const writing = await collaboration(written.body.request_id);
+    expect(writing.status).toBe("approved");
+    expect(writing.request_payload).not.toHaveProperty("values");
+    const read = await access("read", { fields: ["height_cm"] });
+    expect(await collaboration(read.body.request_id)).toMatchObject({ values: { height_cm: 171 } });
+
+    const wrong = [
+      await access("write", { values: { shoe_size: "44" } }),
+      await access("write", { values: { height_cm: "tall" } }),
+    ];
+    const outcomes = await Promise.all(wrong.map(({ body }) => collaboration(body.request_id)));
+    expect(outcomes.map(({ status, reason }) => [status, reason])).toEqual([
+      ["denied", "not_agreed"],
+      ["denied", "type_mismatch"],
+    ]);
+    expect(await access("read", { fields: ["weight"] })).toMatchObject({ status: 409 });
+
+    const audit = await backend.expect(202, "GET", `collaboration/datastores/${id}/audit?user_id=${userId}`);
+    expect((await collaboration(audit.request_id)).accesses).toMatchObject([
+      { service_id: stack.serviceId, action: "write", fields: ["height_cm"] },
+      { service_id: stack.serviceId, action: "read", fields: ["height_cm"] },
+    ]);
+  });
+
+  it("names no other service without the person's choice, and takes no part for strangers", async () => {
+    const { person, userId } = await connected(AGREED);
+    const asked = await backend.expect(201, "POST", "collaboration/connections", { user_id: userId });
+    expect(await approveByHand(person, asked.request_id)).toMatchObject({ connections: [] });
+    const stranger = await ask(userId, schema(toBase58(crypto.getRandomValues(new Uint8Array(32)))));
+    expect(await approveByHand(person, stranger.body.request_id)).toMatchObject({
+      status: "denied",
+      reason: "not_a_party",
+    });
+  });
+
+  it.each([
+    ["access to a field that is not in the schema", { access: { [target]: { read: ["weight"] } } }],
+    ["access of a single service", { access: { [target]: { read: ["height_cm"] } } }],
+    ["the same field twice", { fields: Array(2).fill({ name: "height_cm", type: "number" }) }],
+  ])("with %s is refused", async (_, change) => {
+    const { userId } = await cached();
+    expect(await ask(userId, { ...schema(), ...change })).toMatchObject({
+      status: 400,
+      body: { code: "invalid_request" },
+    });
   });
 });
 

@@ -30,6 +30,8 @@ export interface HandlerContext {
   contractId: string;
   /** The service's own capabilities and plans, as in the offer that was agreed to. */
   manifest: HandlerManifest;
+  /** The services the person has a contract in force with, this one among them. */
+  services: () => { service_id: string; service_name: string }[];
   /** A new random id, base58. */
   newId: () => string;
 }

@@ -2,6 +2,7 @@
 
 import { authz } from "./authz.ts";
 import { call } from "./call.ts";
+import { collaboration } from "./collaboration.ts";
 import { data } from "./data.ts";
 import type { Handler, Hears } from "./handler.ts";
 import { notification } from "./notification.ts";
@@ -17,6 +18,7 @@ export const handlers: readonly Handler[] = [
   presence,
   secret,
   call,
+  collaboration,
   payment,
   notification,
 ];

@@ -4,11 +4,11 @@
 // Signals are destroyed when the call ends; lines of a chat can be read for a day longer. Both are stored wrapped.
 
 import { z } from "zod";
-import { canonicalJson, utf8 } from "../../protocol/json.ts";
 import { eventId, httpsUrl, line, prose, timestamp, toTimestamp } from "../../protocol/primitives.ts";
 import { err, ok } from "../../protocol/result.ts";
 import { defineOperation, type Kind } from "../kind.ts";
 import { defineMachine, type MachineFacts, type Step } from "../machine.ts";
+import { boundedJson } from "../values.ts";
 
 /** How long a call rings unless the backend says otherwise. */
 const RING_SECONDS = 60;
@@ -40,14 +40,7 @@ export const CALL_CAPABILITIES = {
   video: "video_call",
 } as const satisfies Record<CallType, string>;
 
-const description = (max: number) =>
-  z
-    .json()
-    .refine(
-      (value) => utf8(canonicalJson(value)).length <= max,
-      `must be at most ${max} bytes of canonical JSON`,
-    );
-export const signal = description(MAX_SIGNAL_BYTES);
+export const signal = boundedJson(MAX_SIGNAL_BYTES);
 export const chatText = prose(MAX_LINE_CHARACTERS);
 const endReason = line(128);
 

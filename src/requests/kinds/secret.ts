@@ -8,6 +8,7 @@ import { z } from "zod";
 import { canonicalJson, utf8 } from "../../protocol/json.ts";
 import { bytesUpTo, eventId, line, prose, publicKey, timestamp } from "../../protocol/primitives.ts";
 import { type About, type AboutWanted, defineOperation, type Kind } from "../kind.ts";
+import { boundedJson, isApproved } from "../values.ts";
 
 /** A key, a password, a document number: files are not secrets. */
 export const MAX_SECRET_BYTES = 65_536;
@@ -28,7 +29,7 @@ const data = bytesUpTo(MAX_SECRET_BYTES)
   .min(4, "must not be empty")
   .describe(`The secret, base64, at most ${MAX_SECRET_BYTES} bytes.`);
 const secretMetadata = z
-  .record(z.string().min(1).max(64), z.json())
+  .record(z.string().min(1).max(64), boundedJson(MAX_SECRET_METADATA_BYTES))
   .refine(
     (value) => utf8(canonicalJson(value)).length <= MAX_SECRET_METADATA_BYTES,
     `must be at most ${MAX_SECRET_METADATA_BYTES} bytes of JSON`,
@@ -75,8 +76,6 @@ const notOwned =
 const personDecides = ({ secret_type }: { secret_type: SecretTier }): boolean => secret_type !== "minor";
 
 const EXAMPLE_ID = "3mJr7AoUXx2Wqd5kTz8bNcVfEyGhLs9P";
-
-const isApproved = (status: string): boolean => status === "approved" || status === "offline_approved";
 
 const listed = z.strictObject({
   secret_id: eventId,
