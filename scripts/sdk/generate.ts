@@ -139,7 +139,8 @@ export function nameOperations({ paths, asks, joins, components }: Surface): Nam
       // A list without pages has its list and little else: `webhooks`, `api_keys`.
       const isList =
         items !== undefined && (isPaged || Object.keys(success.schema.properties ?? {}).length <= 2);
-      const hasSeveral = Object.keys(methods).length > 1;
+      const hasSeveral =
+        Object.keys(methods).filter((other) => !joins.includes(`${other} ${path}`)).length > 1;
       let name = nameOf(method, path, allPaths, isList || hasSeveral, readAt !== undefined);
       if (method === "get" && !isList) name = name.replace(/\.list$/, ".get");
       // Two paths that come to one name: the later one says how it is called.
@@ -467,6 +468,9 @@ import type { CallOptions } from "../transport.ts";
 
 /** Every method there is, in namespaces. */
 export interface Api {\n${api}\n}
+
+/** Types of events, but for the answers to asks of the service's own making: \`custom.<name>.response\`. */
+export type EventType = ${surface.eventTypes.map((type) => JSON.stringify(type)).join(" | ")};
 
 ${declared}`;
   const rows = `${HEADER}import type { Operations } from "../api.ts";

@@ -40,11 +40,14 @@ export interface Surface {
   asks: Record<string, string>;
   /** GETs that make the same ask as one of those. */
   joins: string[];
+  /** Types of events there are, but for those of asks of the service's own making. */
+  eventTypes: string[];
 }
 
 const ENTRY = `
 import { app } from "./src/http/app.ts";
 import { kinds } from "./src/requests/registry.ts";
+import { EVENT_TYPES, responseType, TEST_EVENT_TYPE } from "./src/webhooks/event.ts";
 export function surface() {
   const { components, paths } = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
   const asks = {};
@@ -54,7 +57,8 @@ export function surface() {
       asks[method + " " + path] = resource?.getPath ?? getPath;
       if (joinPath !== undefined) joins.push("get " + joinPath);
     }
-  return { components: components.schemas, paths, asks, joins };
+  const eventTypes = new Set([...EVENT_TYPES, TEST_EVENT_TYPE, ...kinds.map(({ name }) => responseType(name))]);
+  return { components: components.schemas, paths, asks, joins, eventTypes: [...eventTypes].sort() };
 }
 `;
 

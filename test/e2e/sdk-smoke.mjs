@@ -30,8 +30,10 @@ export async function smoke({ baseUrl, apiKey, userId, delivery }) {
   if (chain.entries < 3) throw new Error("the chain is too short");
 
   let found = false;
-  for await (const event of vault.events({ userId, follow: false }))
-    found ||= event.type === "auth.response" && event.data.request_id === request.id;
+  for await (const event of vault.events({ userId, signal: AbortSignal.timeout(20_000) })) {
+    found = event.type === "auth.response" && event.data.request_id === request.id;
+    if (found) break;
+  }
   if (!found) throw new Error("the answer's event is not in the feed");
 
   const missing = await vault.contracts.get(`${statement.contract_id.slice(0, -1)}1`).catch((error) => error);

@@ -1,7 +1,7 @@
 // Every event in order, for as long as you like: the journal read by long polling.
 
 import { isPassing, pauseMs, sleep, type Transport } from "./transport.ts";
-import type { WebhookEvent } from "./webhook-event.ts";
+import type { AnyEventType, WebhookEvent } from "./webhook-event.ts";
 
 const MAX_HOLD_SECONDS = 30;
 const HOLD_MARGIN_MS = 15_000;
@@ -13,7 +13,7 @@ export interface EventsOptions {
    */
   after?: string;
   /** Only this type, as `contract.cancelled`. */
-  type?: string;
+  type?: AnyEventType;
   /** Only this user. */
   userId?: string;
   /** false: ends when there is nothing more. Default true: waits for what comes. */

@@ -1,6 +1,5 @@
 // The client of a VettID service vault, for backends.
 
-export type { Operation } from "./api.ts";
 export { ServiceVault, type ServiceVaultOptions } from "./client.ts";
 export {
   type AnyServiceVaultError,
@@ -49,4 +48,4 @@ export {
   verifyWebhook,
   type WebhookKeys,
 } from "./verify/webhook.ts";
-export type { WebhookEvent } from "./webhook-event.ts";
+export type { AnyEventType, WebhookEvent } from "./webhook-event.ts";

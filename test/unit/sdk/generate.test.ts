@@ -51,6 +51,7 @@ function surfaceOf(paths: Surface["paths"], asks: Surface["asks"] = {}, joins: s
     },
     asks,
     joins,
+    eventTypes: ["contract.created"],
   };
 }
 
@@ -107,20 +108,23 @@ describe("a method's name", () => {
     };
     const paths = {
       "/api/v1/tea/request": { post: operation(ask, takes(thing), "202") },
-      "/api/v1/tea/list": { post: operation(ask, takes(thing), "202") },
+      "/api/v1/tea/list": {
+        post: operation(ask, takes(thing), "202"),
+        get: operation(ask, { parameters: [cursor] }, "202"),
+      },
       "/api/v1/tea": { get: operation(ask, { parameters: [cursor] }, "202") },
       "/api/v1/tea/{cup}": { put: operation(ask, { parameters: [param("cup")], ...takes(thing) }, "202") },
       "/api/v1/tea/request/{id}": { get: operation(thing, id) },
       "/api/v1/tea/request/{id}/refill": { post: operation(thing, { ...id, ...takes(thing) }) },
     };
-    expect(named(paths, asks, ["get tea"])).toEqual({
+    expect(named(paths, asks, ["get tea", "get tea/list"])).toEqual({
       "post tea/request": "tea.request",
       "post tea/list": "tea.list",
       "put tea/{cup}": "tea.update",
       "get tea/request/{id}": "tea.get",
       "post tea/request/{id}/refill": "tea.refill",
     });
-    const operations = nameOperations(surfaceOf(paths, asks, ["get tea"]));
+    const operations = nameOperations(surfaceOf(paths, asks, ["get tea", "get tea/list"]));
     const refill = operations.find(({ name }) => name === "tea.refill");
     expect(refill).toMatchObject({ repeat: "keyed", gives: "json", inputRequired: true });
     expect(operations.find(({ name }) => name === "tea.request")).toMatchObject({
@@ -142,6 +146,10 @@ describe("a method's name", () => {
 });
 
 describe("the types", () => {
+  it("name the events there are", () => {
+    expect(generate(surfaceOf({})).types).toContain('export type EventType = "contract.created";');
+  });
+
   it("say what may be left out, and do not offer what only older clients use", () => {
     const input: Schema = {
       type: "object",

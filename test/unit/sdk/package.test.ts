@@ -7,6 +7,7 @@ import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildSdk } from "../../../scripts/sdk-build.ts";
 import { generatedFiles } from "../../../scripts/sdk-generate.ts";
+import { VERSION } from "../../../src/http/version.ts";
 
 const BUILD_TIMEOUT_MS = 120_000;
 
@@ -68,6 +69,7 @@ describe("the built package", () => {
       license: "AGPL-3.0-only",
       type: "module",
       sideEffects: false,
+      version: VERSION,
     });
     for (const field of ["dependencies", "peerDependencies", "optionalDependencies"])
       expect(manifest).not.toHaveProperty(field);

@@ -75,6 +75,49 @@ export interface Api {
       ): PageList<CallSignalsListItem, CallSignalsListPage>;
     };
   };
+  readonly collaboration: {
+    /** Ask which other services a user is connected to. Needs `list_connections` in the user's contract. The ask is stored before this answers. Send an Idempotency-Key to repeat it safely. */
+    connections(
+      input: CollaborationConnectionsInput,
+      options?: CallOptions,
+    ): Promise<RequestHandle<CollaborationAnswer>>;
+    /** Collaboration: one request */
+    get(id: string, input?: WaitInput, options?: CallOptions): Promise<CollaborationAnswer>;
+    /** Ask a user to share data with another service through a datastore in their vault. Needs `request_collaboration` in the user's contract. The ask is stored before this answers. Send an Idempotency-Key to repeat it safely. */
+    request(
+      input: CollaborationRequestInput,
+      options?: CallOptions,
+    ): Promise<RequestHandle<CollaborationAnswer>>;
+    /** An ask made before, by its id: to wait for, read or take back. */
+    handle(id: string): RequestHandle<CollaborationAnswer>;
+    readonly datastores: {
+      /** Ask the user's vault who accessed a combined datastore. Needs `request_collaboration` in the user's contract. The ask is stored before this answers. Send an Idempotency-Key to repeat it safely. */
+      audit(
+        datastoreId: string,
+        input: CollaborationDatastoresAuditInput,
+        options?: CallOptions,
+      ): Promise<RequestHandle<CollaborationAnswer>>;
+      /** The combined datastores a user agreed to, newest first */
+      list(
+        input: CollaborationDatastoresListInput,
+        options?: CallOptions,
+      ): PageList<CollaborationDatastoresListItem, CollaborationDatastoresListPage>;
+      /** Read fields of a combined datastore. Needs `request_collaboration` in the user's contract. The ask is stored before this answers. Send an Idempotency-Key to repeat it safely. */
+      read(
+        datastoreId: string,
+        input: CollaborationDatastoresReadInput,
+        options?: CallOptions,
+      ): Promise<RequestHandle<CollaborationAnswer>>;
+      /** Write fields of a combined datastore. Needs `request_collaboration` in the user's contract. The ask is stored before this answers. Send an Idempotency-Key to repeat it safely. */
+      write(
+        datastoreId: string,
+        input: CollaborationDatastoresWriteInput,
+        options?: CallOptions,
+      ): Promise<RequestHandle<CollaborationAnswer>>;
+      /** An ask made before, by its id: to wait for, read or take back. */
+      handle(id: string): RequestHandle<CollaborationAnswer>;
+    };
+  };
   readonly contracts: {
     /** Accept a pending contract */
     accept(id: string, options?: CallOptions): Promise<Contract>;
@@ -310,6 +353,56 @@ export interface Api {
     };
   };
 }
+
+/** Types of events, but for the answers to asks of the service's own making: `custom.<name>.response`. */
+export type EventType =
+  | "auth.response"
+  | "auth.session_ended"
+  | "authz.response"
+  | "call.accepted"
+  | "call.ended"
+  | "call.missed"
+  | "call.rejected"
+  | "call.requested"
+  | "call.response"
+  | "call.signal"
+  | "capability.revoked"
+  | "chat.message"
+  | "collaboration.response"
+  | "contract.activated"
+  | "contract.cancelled"
+  | "contract.created"
+  | "contract.expired"
+  | "contract.expiring"
+  | "contract.paused"
+  | "contract.resumed"
+  | "contract.updated"
+  | "data.response"
+  | "domain.lapsed"
+  | "domain.verified"
+  | "notification.delivered"
+  | "notification.read"
+  | "notification.response"
+  | "payment.approved"
+  | "payment.completed"
+  | "payment.denied"
+  | "payment.failed"
+  | "payment.refunded"
+  | "payment.response"
+  | "presence.response"
+  | "profile.updated"
+  | "request.cancelled"
+  | "request.expired"
+  | "request.reported"
+  | "secret.response"
+  | "sign.response"
+  | "subscription.cancelled"
+  | "subscription.reminder"
+  | "subscription.renewal_failed"
+  | "subscription.renewed"
+  | "user.event"
+  | "webhook.disabled"
+  | "webhook.test";
 
 export interface AgreedContract {
   v: 1;
@@ -792,6 +885,172 @@ export interface CallTicketAnswer {
   ticket: string;
   expires_at: string;
   signaling_url: string;
+}
+
+export interface CollaborationAnswer {
+  request_id: string;
+  user_id: string;
+  contract_id: string;
+  kind: string;
+  operation: string;
+  status: RequestStatus;
+  created_at: string;
+  expires_at: string;
+  /** When the user's vault confirmed that it has the ask. */
+  delivered_at?: string;
+  responded_at?: string;
+  /** When `status` was entered. */
+  timestamp: string;
+  reason?: string;
+  result?: unknown;
+  /** What the user saw and signed the digest of. */
+  request_payload: unknown;
+  /** The user's signed statement; verifiable offline. */
+  approval?: Approval;
+  user_signing_key: string;
+  metadata?: unknown;
+  datastore_id?: string;
+  connections?: {
+    service_id: string;
+    service_name: string;
+  }[];
+  values?: Record<string, unknown>;
+  accesses?: {
+    at: string;
+    service_id: string;
+    action: "read" | "write";
+    fields: string[];
+  }[];
+}
+
+export interface CollaborationConnectionsInput {
+  /** Whom to ask. */
+  user_id: string;
+  /** What surrounds the ask, as the person sees it: device, place, order number. Flat and short. */
+  context?: Record<string, string | number | boolean> | undefined;
+  /** Told when this request ends, beside the webhooks. https only; http to this machine in development. */
+  callback_url?: string | undefined;
+  /** How long the person may answer: 60 s to 30 days; the default is the kind's. */
+  expires_in_seconds?: number | undefined;
+  /** How long after expiry an answer given in time may still arrive; the default is the kind's. */
+  offline_grace_seconds?: number | undefined;
+  /** Yours: kept with the request and shown with it, never sent to the person. */
+  metadata?: unknown;
+  /** Why you ask, in words for the person. */
+  purpose?: string | undefined;
+}
+
+export interface CollaborationDatastoresAuditInput {
+  /** Whom to ask. */
+  user_id: string;
+  /** What surrounds the ask, as the person sees it: device, place, order number. Flat and short. */
+  context?: Record<string, string | number | boolean> | undefined;
+  /** Told when this request ends, beside the webhooks. https only; http to this machine in development. */
+  callback_url?: string | undefined;
+  /** How long the person may answer: 60 s to 30 days; the default is the kind's. */
+  expires_in_seconds?: number | undefined;
+  /** How long after expiry an answer given in time may still arrive; the default is the kind's. */
+  offline_grace_seconds?: number | undefined;
+  /** Yours: kept with the request and shown with it, never sent to the person. */
+  metadata?: unknown;
+  /** Why you ask, in words for the person. */
+  purpose?: string | undefined;
+}
+
+export interface CollaborationDatastoresListInput {
+  /** How many to answer with. */
+  limit?: number | undefined;
+  /** `next_cursor` of the page before. */
+  cursor?: string | undefined;
+  user_id: string;
+}
+
+export interface CollaborationDatastoresListItem {
+  datastore_id: string;
+  user_id: string;
+  target_service_id: string;
+  shared_data_schema: unknown;
+  agreed_at: string;
+}
+
+export interface CollaborationDatastoresListPage {
+  datastores: {
+    datastore_id: string;
+    user_id: string;
+    target_service_id: string;
+    shared_data_schema: unknown;
+    agreed_at: string;
+  }[];
+  next_cursor?: string;
+}
+
+export interface CollaborationDatastoresReadInput {
+  /** Whom to ask. */
+  user_id: string;
+  /** What surrounds the ask, as the person sees it: device, place, order number. Flat and short. */
+  context?: Record<string, string | number | boolean> | undefined;
+  /** Told when this request ends, beside the webhooks. https only; http to this machine in development. */
+  callback_url?: string | undefined;
+  /** How long the person may answer: 60 s to 30 days; the default is the kind's. */
+  expires_in_seconds?: number | undefined;
+  /** How long after expiry an answer given in time may still arrive; the default is the kind's. */
+  offline_grace_seconds?: number | undefined;
+  /** Yours: kept with the request and shown with it, never sent to the person. */
+  metadata?: unknown;
+  /** Why you ask, in words for the person. */
+  purpose?: string | undefined;
+  fields: string[];
+}
+
+export interface CollaborationDatastoresWriteInput {
+  /** Whom to ask. */
+  user_id: string;
+  /** What surrounds the ask, as the person sees it: device, place, order number. Flat and short. */
+  context?: Record<string, string | number | boolean> | undefined;
+  /** Told when this request ends, beside the webhooks. https only; http to this machine in development. */
+  callback_url?: string | undefined;
+  /** How long the person may answer: 60 s to 30 days; the default is the kind's. */
+  expires_in_seconds?: number | undefined;
+  /** How long after expiry an answer given in time may still arrive; the default is the kind's. */
+  offline_grace_seconds?: number | undefined;
+  /** Yours: kept with the request and shown with it, never sent to the person. */
+  metadata?: unknown;
+  /** Why you ask, in words for the person. */
+  purpose?: string | undefined;
+  values: Record<string, unknown>;
+}
+
+export interface CollaborationRequestInput {
+  /** Whom to ask. */
+  user_id: string;
+  /** What surrounds the ask, as the person sees it: device, place, order number. Flat and short. */
+  context?: Record<string, string | number | boolean> | undefined;
+  /** Told when this request ends, beside the webhooks. https only; http to this machine in development. */
+  callback_url?: string | undefined;
+  /** How long the person may answer: 60 s to 30 days; the default is the kind's. */
+  expires_in_seconds?: number | undefined;
+  /** How long after expiry an answer given in time may still arrive; the default is the kind's. */
+  offline_grace_seconds?: number | undefined;
+  /** Yours: kept with the request and shown with it, never sent to the person. */
+  metadata?: unknown;
+  /** Why you ask, in words for the person. */
+  purpose: string;
+  target_service_id: string;
+  shared_data_schema: {
+    fields: {
+      name: string;
+      type: "string" | "number" | "boolean" | "object" | "array";
+      description?: string | undefined;
+    }[];
+    /** By service id: the asking service's and the target's. */
+    access: Record<
+      string,
+      {
+        read?: string[] | undefined;
+        write?: string[] | undefined;
+      }
+    >;
+  };
 }
 
 export interface ConsentReceipt {
