@@ -554,15 +554,21 @@ export async function takeAnswer(
   await takeStep(change, row, step);
   await tellParent(change, row, status);
   change.changed.push(row.event_id);
+  // A no under a superseded contract cools off where the same would be asked again: under its successor.
+  const current = contractRow.status === "superseded" ? vault.store.currentContract() : contractRow;
   const cooling: Cooling | undefined =
-    status === "denied" && row.sameness !== null
-      ? [...coolingOf(contractRow, now), [row.sameness, now + COOLING_OFF_MS]]
+    status === "denied" && row.sameness !== null && current !== undefined
+      ? [...coolingOf(current, now), [row.sameness, now + COOLING_OFF_MS]]
       : undefined;
+  if (cooling !== undefined && current !== undefined && current !== contractRow)
+    change.write(() => vault.store.updateContract(current.contract_id, { cooling: JSON.stringify(cooling) }));
   return {
     outcome: "stored",
     requestStatus: status,
     remembered: true,
-    ...(cooling === undefined ? {} : { contract: { cooling: JSON.stringify(cooling) } }),
+    ...(cooling === undefined || current !== contractRow
+      ? {}
+      : { contract: { cooling: JSON.stringify(cooling) } }),
   };
 }
 

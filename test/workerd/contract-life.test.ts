@@ -276,6 +276,23 @@ describe("an amendment", () => {
     expect((await send(peer, message)).rejected).toBe("unknown_key");
   });
 
+  it("does not wipe out a no: what is denied under the old contract cools off under the new one", async () => {
+    const peer = await connectedPeer();
+    const [before, after] = [await ask(peer), await ask(peer, "Log in elsewhere")];
+    const deny = async (view: Body) => {
+      const answer = await peer.answer(view.request_payload, serviceId, { decision: "denied" });
+      return send(peer, await peer.message(serviceId, "auth.response", answer, { ref: view.request_id }));
+    };
+    await deny(before);
+    await amend(peer, adding);
+    await agree(peer);
+    expect((await deny(after)).receipt).toMatchObject({ request_status: "denied" });
+    for (const purpose of ["Log in", "Log in elsewhere"]) {
+      const again = await call("POST", "/api/v1/auth/request", { body: { user_id: peer.id, purpose } });
+      expect(again.body.code, purpose).toBe("rate_limited");
+    }
+  });
+
   it("ends what is still open under the old contract after seven days, keys and all", async () => {
     const peer = await connectedPeer();
     const view = await ask(peer);
