@@ -328,6 +328,19 @@ describe("a subscription", () => {
     ]);
   });
 
+  it("is looked at when it is due: the one alarm is set for it, also after it fired for something else", async () => {
+    const peer = await connected();
+    const id = await subscribed(peer);
+    const alarms = await runInDurableObject(stub(peer), async (object: UserConnection, state) => {
+      // Nothing but the subscription is left to look after.
+      state.storage.sql.exec("UPDATE outgoing SET sealed = NULL, next_send_at = NULL");
+      await object.alarm();
+      const { due_at } = state.storage.sql.exec("SELECT due_at FROM outgoing WHERE event_id = ?", id).one();
+      return { due: due_at as number, set: await state.storage.getAlarm() };
+    });
+    expect(alarms.set).toBe(alarms.due);
+  });
+
   it("an alarm that fires twice renews once", async () => {
     const peer = await connected();
     const id = await subscribed(peer);
