@@ -21,25 +21,22 @@ const MANIFEST_CACHE_MS = 30_000;
 
 export const CALL_REQUEST = "call.request";
 
-let declared: { types: ReadonlySet<string>; until: number } | undefined;
+/** A name that is not among them is looked for anew when they are this old: it may just have been declared. */
+const MANIFEST_FRESH_MS = 1_000;
 
-/** The types the service declared. Kept for the isolate: the Directory is one object for everybody. */
-async function declaredTypes(vault: Vault, now: number): Promise<ReadonlySet<string>> {
-  if (declared === undefined || declared.until <= now) {
+let declared: { types: ReadonlySet<string>; at: number } | undefined;
+
+/** Whether the service declared a type. Kept for the isolate: the Directory is one object for everybody. */
+async function isDeclared(vault: Vault, name: string, now: number): Promise<boolean> {
+  const age = declared === undefined ? Number.POSITIVE_INFINITY : now - declared.at;
+  if (declared === undefined || age > (declared.types.has(name) ? MANIFEST_CACHE_MS : MANIFEST_FRESH_MS)) {
     const directory = vault.env.DIRECTORY.getByName("directory") as unknown as DirectoryForRoutes;
     const { handler_manifest } = await directory.offer();
-    declared = {
-      types: new Set(handler_manifest.event_handlers.map(({ event_type }) => event_type)),
-      until: now + MANIFEST_CACHE_MS,
-    };
+    const types = new Set(handler_manifest.event_handlers.map(({ event_type }) => event_type));
+    declared = { types, at: now };
   }
-  return declared.types;
+  return declared.types.has(name);
 }
-
-/** For tests, and after the manifest was changed here. */
-export const forgetDeclared = (): void => {
-  declared = undefined;
-};
 
 /** Keeps what was said and tells the backend that there is something to read. */
 function keepEvent(
@@ -79,7 +76,7 @@ export async function takeUserEvent(
   { data }: UserEvent,
 ): Promise<Outcome> {
   if (row.status !== "active") return refuseMessage(change, header, row, "not_active");
-  if (!(await declaredTypes(change.vault, change.now)).has(name))
+  if (!(await isDeclared(change.vault, name, change.now)))
     return refuseMessage(change, header, row, "event_undeclared");
   return keepEvent(change, row, header, {
     type: header.event_type,
