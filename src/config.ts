@@ -19,6 +19,7 @@ const credsFile = z
   .regex(/BEGIN NATS USER JWT[\s\S]+BEGIN USER NKEY SEED/, "must be the text of a NATS .creds file");
 
 const MAX_BRIDGE_SHARDS = 16;
+const MAX_AUDIT_RETENTION_DAYS = 36_500;
 /** A cursor of the feed names a position in each. */
 const MAX_JOURNAL_SHARDS = 16;
 
@@ -51,6 +52,7 @@ const settings = z.object({
     .max(253)
     .regex(/^[\u0021-\u002a\u002c-\u007e]+$/, "must have no spaces and no plus, as vault.example.com/log")
     .optional(),
+  AUDIT_RETENTION_DAYS: z.coerce.number().int().min(1).max(MAX_AUDIT_RETENTION_DAYS).optional(),
   SERVICE_SIGNING_KEY: secretKey,
   SERVICE_ENCRYPTION_KEY: secretKey,
   AUDIT_LOG_KEY: secretKey,

@@ -35,6 +35,9 @@ export interface Env {
   /** The audit log's name, where it is not to follow from PUBLIC_URL. */
   AUDIT_LOG_ORIGIN?: string;
 
+  /** Days after which entries may leave the users' chains; absent: never. */
+  AUDIT_RETENTION_DAYS?: string;
+
   SERVICE_SIGNING_KEY: string;
   SERVICE_ENCRYPTION_KEY: string;
   AUDIT_LOG_KEY: string;

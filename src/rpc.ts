@@ -193,6 +193,20 @@ export interface Page<T> {
   nextCursor?: string;
 }
 
+export interface AuditPage extends Page<import("./protocol/audit.ts").AuditEntry> {
+  /** On the first page, when the chain's beginning was pruned: the hash of the last entry that was. */
+  prunedTo?: string;
+}
+
+/** What an object has to show that an entry is in the log; the AuditLog has the rest. */
+export interface AuditStretch {
+  /** The chain from the entry up to the first logged head at or after it. */
+  entries: import("./protocol/audit.ts").AuditEntry[];
+  /** Of that head's leaf. */
+  opening: import("./audit/leaf.ts").LeafOpening;
+  index: number;
+}
+
 export interface CallTicket {
   ticket: string;
   expires_at: string;
@@ -317,11 +331,8 @@ export interface UserConnectionApi {
     revocation: import("./protocol/contract.ts").Revocation,
   ): Promise<RpcResult<{ status: "cancelled" }>>;
 
-  audit(query: {
-    after?: string;
-    operation?: string;
-    limit: number;
-  }): Promise<RpcResult<Page<import("./protocol/audit.ts").AuditEntry>>>;
+  audit(query: { after?: string; operation?: string; limit: number }): Promise<RpcResult<AuditPage>>;
+  auditProof(eventId: string): Promise<RpcResult<AuditStretch>>;
 }
 
 // ---- Directory ------------------------------------------------------------------------------------------
@@ -483,6 +494,12 @@ export interface JournalForUsers {
    * no event or the batch is too long: that is a fault of the caller's code, not of the moment.
    */
   append(entries: JournalEntry[]): Promise<void>;
+  /**
+   * Brings leaves into the audit log, together with those of others; answers when they are under a published
+   * checkpoint, in the order given. Held in memory only: after `unavailable`, an exception or no answer, offer the
+   * same leaves again.
+   */
+  carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
 }
 
 /** An event with its place in its shard. */

@@ -7,10 +7,11 @@
 import { DurableObject } from "cloudflare:workers";
 import { configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
-import type { AuditEntry } from "../../src/protocol/audit.ts";
 import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
 import type {
   ApiKeyFacts,
+  AuditPage,
+  AuditStretch,
   ContractIndexRow,
   DirectoryForJournal,
   DirectoryForRoutes,
@@ -21,6 +22,8 @@ import type {
   RpcResult,
   WebhookEndpoint,
 } from "../../src/rpc.ts";
+import { serviceJournal } from "../../src/webhooks/shards.ts";
+import { HeadCarrier, RECOVERY_MS } from "../heads.ts";
 import { migrate } from "../migrations.ts";
 import { Serial } from "../serial.ts";
 import { ContractIndex, type ContractPage, type ContractQuery } from "./contract-index.ts";
@@ -46,6 +49,7 @@ export const SWEEP_INTERVAL_MS = 6 * 3_600_000;
 const WRAP_OWNER = "directory";
 
 interface Books {
+  heads: HeadCarrier;
   ledger: Ledger;
   offerings: Offerings;
   invites: Invites;
@@ -60,14 +64,14 @@ export class Directory
 {
   readonly #serial = new Serial();
   #books: Books | undefined;
-  /** Whether an alarm is set for the next sweep. */
-  #sweepSet = false;
+  /** When the alarm is set for; undefined when it is not. */
+  #alarmAt: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     ctx.blockConcurrencyWhile(async () => {
       migrate(ctx.storage, SCHEMA);
-      this.#sweepSet = (await ctx.storage.getAlarm()) !== null;
+      this.#alarmAt = (await ctx.storage.getAlarm()) ?? undefined;
     });
   }
 
@@ -78,9 +82,17 @@ export class Directory
     if (this.#books !== undefined) return this.#books;
     const { storage } = this.ctx;
     const wrapper = config.wrapperFor(WRAP_OWNER);
-    const ledger = new Ledger(storage, config, wrapper, this.#serial, () => this.#scheduleSweep());
+    const ledger = new Ledger(storage, config, wrapper, this.#serial, () => this.#changed());
     const offerings = new Offerings(storage.sql, config, ledger);
+    const heads = new HeadCarrier({
+      sql: storage.sql,
+      ownerId: config.serviceId,
+      exists: () => true,
+      offer: (leaves) => serviceJournal(this.env).carry(leaves),
+      wakeBy: (at) => this.#wakeBy(at),
+    });
     this.#books = {
+      heads,
       ledger,
       offerings,
       invites: new Invites(storage.sql, wrapper, ledger, offerings),
@@ -253,26 +265,36 @@ export class Directory
   }
 
   /** The service's own chain, in order. */
-  async audit(query: {
-    after?: string;
-    operation?: string;
-    limit: number;
-  }): Promise<RpcResult<Page<AuditEntry>>> {
+  async audit(query: { after?: string; operation?: string; limit: number }): Promise<RpcResult<AuditPage>> {
     return (await this.#open()).ledger.entries(query);
+  }
+
+  async auditProof(eventId: string): Promise<RpcResult<AuditStretch>> {
+    return (await this.#open()).heads.stretch(eventId);
   }
 
   // ---- what runs out ------------------------------------------------------------------------------------
 
-  /** Called in the turn of a transaction: the alarm commits with it. */
-  #scheduleSweep(): void {
-    if (this.#sweepSet) return;
-    this.#sweepSet = true;
-    void this.ctx.storage.setAlarm(Date.now() + SWEEP_INTERVAL_MS);
+  /** Called in the turn of a transaction: the alarm commits with it. The chain has a new head. */
+  #changed(): void {
+    this.#wakeBy(Date.now() + RECOVERY_MS);
+    this.ctx.waitUntil(this.#books!.heads.carry());
   }
 
-  /** Deletes what has run out. Nothing reads such rows, so a late or lost sweep costs space only. */
+  /** Makes sure the alarm fires no later than `at`. setAlarm costs a row, so a sooner one is left as it is. */
+  #wakeBy(at: number): void {
+    if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;
+    this.#alarmAt = at;
+    void this.ctx.storage.setAlarm(at);
+  }
+
+  /**
+   * Deletes what has run out: nothing reads such rows, so a late or lost sweep costs space only. And offers the
+   * chain's head again where a crash or an outage left it.
+   */
   override async alarm(): Promise<void> {
-    const { offerings, invites, webhooks } = await this.#open();
+    this.#alarmAt = undefined;
+    const { heads, offerings, invites, webhooks } = await this.#open();
     const { sql } = this.ctx.storage;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
@@ -284,7 +306,9 @@ export class Directory
     const remaining = ["offers", "invites", "idempotency", "webhooks WHERE previous_until IS NOT NULL"].some(
       (rows) => sql.exec(`SELECT 1 FROM ${rows} LIMIT 1`).toArray().length > 0,
     );
-    this.#sweepSet = remaining;
-    if (remaining) await this.ctx.storage.setAlarm(now + SWEEP_INTERVAL_MS);
+    if (remaining) this.#wakeBy(now + SWEEP_INTERVAL_MS);
+    if (!heads.isBehind()) return;
+    this.#wakeBy(now + RECOVERY_MS);
+    await heads.carry();
   }
 }

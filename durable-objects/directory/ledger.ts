@@ -5,10 +5,11 @@
 // the repeated call finds the stored answer, or the change already made.
 
 import { signEntry } from "../../src/audit/chain.ts";
+import { LEAF_SALT_BYTES } from "../../src/audit/leaf.ts";
 import type { Config } from "../../src/config.ts";
 import type { Wrapper } from "../../src/crypto/wrap.ts";
 import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
-import { newRoutedId, parseRoutedId } from "../../src/protocol/ids.ts";
+import { newRoutedId, parseRoutedId, randomBytes } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import type { ApiFault, Idempotency, Page, RpcResult } from "../../src/rpc.ts";
 import type { Serial } from "../serial.ts";
@@ -167,10 +168,11 @@ export class Ledger {
     );
     return () =>
       this.#storage.sql.exec(
-        "INSERT INTO audit (n, operation, entry) VALUES (?, ?, ?)",
+        "INSERT INTO audit (n, operation, entry, salt) VALUES (?, ?, ?, ?)",
         n,
         draft.operation,
         JSON.stringify(entry),
+        randomBytes(LEAF_SALT_BYTES).buffer,
       );
   }
 

@@ -4,6 +4,8 @@
 //
 // Row writes are few here (nothing on the path of an ask writes), so tables are shaped for reading.
 
+import { HEADS_SCHEMA } from "../heads.ts";
+
 export const SCHEMA: readonly string[] = [
   `-- What the service publishes beside its offerings; name is 'manifest'.
    CREATE TABLE published (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
@@ -114,4 +116,6 @@ export const SCHEMA: readonly string[] = [
      created_at INTEGER NOT NULL,
      rotated_at INTEGER
    ) WITHOUT ROWID;`,
+
+  HEADS_SCHEMA,
 ];

@@ -14,6 +14,7 @@ import { utf8 } from "../../src/protocol/json.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import type {
   AttemptView,
+  AuditLogForJournal,
   DeliveryPage,
   DeliveryStatus,
   DeliveryView,
@@ -23,6 +24,8 @@ import type {
   JournalEntry,
   JournalForRoutes,
   JournalForUsers,
+  LeafPosition,
+  OfferedLeaf,
   RpcResult,
 } from "../../src/rpc.ts";
 import type { AttemptRequest } from "../../src/webhooks/attempt.ts";
@@ -30,8 +33,10 @@ import { eventText, TEST_EVENT_TYPE, type WebhookEvent, webhookEvent } from "../
 import { type AttemptResult, isSuccess } from "../../src/webhooks/schedule.ts";
 import { serviceJournal } from "../../src/webhooks/shards.ts";
 import { targetPolicy } from "../../src/webhooks/target.ts";
+import { AUDIT_LOG_NAME } from "../audit-log/audit-log.ts";
 import { DIRECTORY_NAME } from "../directory/directory.ts";
 import { migrate } from "../migrations.ts";
+import { LeafCarrier } from "./carrier.ts";
 import { attemptView, Deliveries, NO_SUCH_WEBHOOK } from "./deliveries.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { SCHEMA } from "./schema.ts";
@@ -77,6 +82,9 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   #alarmAt: number | undefined;
   #sweepAt = 0;
   readonly #waiters = new Set<() => void>();
+  readonly #carrier = new LeafCarrier((leaves) =>
+    (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
+  );
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -152,6 +160,10 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     this.#scheduleSweep(store);
     dispatcher.wake(n);
     for (const wake of [...this.#waiters]) wake();
+  }
+
+  async carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>> {
+    return this.#carrier.carry(leaves);
   }
 
   // ---- The feed -----------------------------------------------------------------------------------------

@@ -4,13 +4,15 @@
 // repeats whatever then has to leave the object.
 
 import { signEntry } from "../../src/audit/chain.ts";
+import { LEAF_SALT_BYTES } from "../../src/audit/leaf.ts";
 import { seal } from "../../src/crypto/seal.ts";
 import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
-import { newEventId, newRoutedId } from "../../src/protocol/ids.ts";
+import { newEventId, newRoutedId, randomBytes } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import { type EventData, eventText } from "../../src/webhooks/event.ts";
+import { RECOVERY_MS } from "../heads.ts";
 import type { Columns, ContractRow, OutgoingRow } from "./store.ts";
 import type { Vault } from "./vault.ts";
 
@@ -74,6 +76,11 @@ export class Change {
   /** Whether there is nothing to commit. */
   get isEmpty(): boolean {
     return this.#audits.length === 0 && this.#writes.length === 0 && this.#events.length === 0;
+  }
+
+  /** Whether entries are added to the chain. */
+  get records(): boolean {
+    return this.#audits.length > 0;
   }
 
   /** Whether the Journal has. */
@@ -217,7 +224,7 @@ export class Change {
     const last = store.lastAudit();
     let head = last === undefined ? CHAIN_START : (JSON.parse(last.entry) as AuditEntry).event_hash;
     let n = last?.n ?? 0;
-    const entries: { n: number; text: string; hash: string }[] = [];
+    const entries: { n: number; text: string; hash: string; salt: Uint8Array }[] = [];
     for (const draft of this.#audits) {
       n += 1;
       const entry = await signEntry(
@@ -237,15 +244,17 @@ export class Change {
         head,
       );
       head = entry.event_hash;
-      entries.push({ n, text: JSON.stringify(entry), hash: head });
+      entries.push({ n, text: JSON.stringify(entry), hash: head, salt: randomBytes(LEAF_SALT_BYTES) });
     }
     vault.storage.transactionSync(() => {
       store.create(vault.userId);
       for (const write of this.#writes) write(entries[0]?.hash ?? "");
-      for (const entry of entries) store.insertAudit(entry.n, entry.text);
+      for (const entry of entries) store.insertAudit(entry.n, entry.text, entry.salt);
       for (const event of this.#events) store.insertEvent(event.text, event.callback);
     });
     store.created();
+    // Behind what carries the new head into the audit log once this step is over.
+    if (entries.length > 0) this.due(this.now + RECOVERY_MS);
     // No await since the transaction: rows and alarm become durable together, before any reply leaves.
     if (this.#due !== Number.POSITIVE_INFINITY) vault.wakeBy(this.#due);
     return entries.map(({ hash }) => hash);

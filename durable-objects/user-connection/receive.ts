@@ -30,6 +30,7 @@ import {
   takeAnswer,
   takeHeard,
 } from "./asking.ts";
+import { takeAuditRequest } from "./auditing.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { endContract } from "./ending.ts";
 import { takeCallRequest, takeUserEvent } from "./hearing.ts";
@@ -170,6 +171,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     (await takeRevocation(change, row, payload, { event_id: header.event_id }))
       ? { outcome: "stored" }
       : refuseMessage(change, header, row, "signature_invalid"),
+  "audit.request": takeAuditRequest,
   "call.request": takeCallRequest,
   "contract.update.denied": takeUpdateDenied,
   "capability.revoke": takeCapabilityRevocation,

@@ -4,6 +4,8 @@
 // Row writes are the cost of this object, so what belongs to one request sits in one row: the sealed message, its
 // delivery, the answer and the idempotency key. Due times have no index; they are read again on waking.
 
+import { HEADS_SCHEMA } from "../heads.ts";
+
 export const SCHEMA: readonly string[] = [
   `CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -167,4 +169,6 @@ export const SCHEMA: readonly string[] = [
      idempotency_key TEXT,
      idempotency_digest TEXT
    );`,
+
+  HEADS_SCHEMA,
 ];

@@ -580,8 +580,9 @@ export class Store {
     return this.#rows<{ n: number; entry: string }>("SELECT n, entry FROM audit ORDER BY n DESC LIMIT 1")[0];
   }
 
-  insertAudit(n: number, entry: string): void {
-    this.#insert("audit", { n, entry });
+  /** `salt`: of the leaf that the entry becomes if it is a head (heads.ts). */
+  insertAudit(n: number, entry: string, salt: Uint8Array): void {
+    this.#insert("audit", { n, entry, salt });
   }
 
   auditAfter(n: number, limit: number, operation: string | undefined): { n: number; entry: string }[] {

@@ -4,6 +4,7 @@
 
 import { isEnded } from "../../src/protocol/contract.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
+import { RECOVERY_MS } from "../heads.ts";
 import { endInTime } from "./aging.ts";
 import { expireAmendments, finishSuperseded, hasUnfinished } from "./amending.ts";
 import { endRequest, takeDue } from "./asking.ts";
@@ -13,8 +14,20 @@ import { rotateInTime } from "./rotating.ts";
 import { isRequest, openFrom } from "./store.ts";
 import type { Vault } from "./vault.ts";
 
+const DAY_MS = 24 * 3_600_000;
 /** After some of what was kept was destroyed, the rest is looked at again. */
 const KEPT_LOOK_MS = 60_000;
+
+/** Entries that have outlived their time go, at most once a day, as far as the log vouches for them. */
+function pruneAudit(change: Change): void {
+  const { vault, now } = change;
+  const days = vault.config.AUDIT_RETENTION_DAYS;
+  const prunableAt = days === undefined ? undefined : vault.heads.prunableAt();
+  if (days === undefined || prunableAt === undefined) return;
+  const cutoff = now - days * DAY_MS;
+  if (prunableAt < cutoff) change.write(() => vault.heads.prune(cutoff)).due(now + DAY_MS);
+  else change.due(Math.max(prunableAt + days * DAY_MS, now + DAY_MS));
+}
 
 /** Looks at everything once and commits what is due. Rows to send again are in the change's `send`. */
 export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
@@ -74,6 +87,9 @@ export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
       .write(() => store.deleteKeptUntil(now))
       .due(now + KEPT_LOOK_MS);
   } else change.due(keptUntil);
+  pruneAudit(change);
+  // Carried after this; the alarm stands behind it until the log has confirmed.
+  if (vault.heads.isBehind()) change.due(now + RECOVERY_MS);
   await change.commit();
   return change;
 }

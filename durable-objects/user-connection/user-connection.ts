@@ -26,6 +26,8 @@ import { userOfSubject } from "../../src/protocol/subjects.ts";
 import type {
   AmendmentView,
   AskInput,
+  AuditPage,
+  AuditStretch,
   CallTicket,
   ContractDetail,
   ContractView,
@@ -119,6 +121,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   /** What follows a commit. Skipped by a crash, all of it is done again: by the alarm, or when the caller asks anew. */
   #after(vault: Vault, change: Change): void {
     this.#wake(vault, change);
+    if (change.records) this.ctx.waitUntil(vault.heads.carry());
     if (change.index || change.tells || change.send.length > 0)
       this.ctx.waitUntil(this.#outbox.flush(vault, change));
   }
@@ -611,11 +614,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     });
   }
 
-  async audit(query: {
-    after?: string;
-    operation?: string;
-    limit: number;
-  }): Promise<RpcResult<Page<AuditEntry>>> {
+  async audit(query: { after?: string; operation?: string; limit: number }): Promise<RpcResult<AuditPage>> {
     const vault = await this.#open();
     if (vault === undefined) return { ok: true, value: { items: [] } };
     const after = query.after === undefined ? { userId: vault.userId, row: 0 } : parseRoutedId(query.after);
@@ -624,14 +623,27 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     const rows = this.#store.auditAfter(after.row, query.limit + 1, query.operation);
     const items = rows.slice(0, query.limit).map(({ entry }) => JSON.parse(entry) as AuditEntry);
     const last = items.at(-1);
+    const prunedTo = query.after === undefined ? vault.heads.prunedTo() : undefined;
     return {
       ok: true,
       value: {
         items,
         ...(rows.length > query.limit && last !== undefined ? { nextCursor: last.event_id } : {}),
+        ...(prunedTo === undefined ? {} : { prunedTo }),
       },
     };
   }
+
+  async auditProof(eventId: string): Promise<RpcResult<AuditStretch>> {
+    const vault = await this.#open();
+    return vault === undefined ? noSuch("entry") : vault.heads.stretch(eventId);
+  }
+
+  /** A field, so out of reach of any caller over RPC: prunes as if the set age were over for all before. */
+  pruneAudit = async (before: number): Promise<boolean> => {
+    const vault = (await this.#open())!;
+    return this.ctx.storage.transactionSync(() => vault.heads.prune(before));
+  };
 
   // ---- Time ---------------------------------------------------------------------------------------------
 
@@ -643,6 +655,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       const change = await this.#serial.run(() => tick(vault, this.#outbox));
       this.#wake(vault, change);
       await Promise.all([
+        vault.heads.carry(),
         this.#outbox.tell(vault),
         this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
       ]);

@@ -12,6 +12,8 @@ import { newEventId } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
+import { journalFor } from "../../src/webhooks/shards.ts";
+import { HeadCarrier } from "../heads.ts";
 import type { ContractRow, SealedRow, Store } from "./store.ts";
 
 /** How long a receipt may wait for the user: as long as the message it answers could have been repeated. */
@@ -24,6 +26,8 @@ export class Vault {
   readonly store: Store;
   readonly userId: string;
   readonly wrapper: Wrapper;
+  /** Brings the heads of this user's chain into the audit log. */
+  readonly heads: HeadCarrier;
   /** Private keys in use, imported once: importing costs as much as agreeing. */
   readonly #keys = new Map<string, AgreementKey>();
   /** When the alarm is set for; undefined when not known to be set. */
@@ -36,6 +40,13 @@ export class Vault {
     this.store = store;
     this.userId = userId;
     this.wrapper = config.wrapperFor(userId);
+    this.heads = new HeadCarrier({
+      sql: storage.sql,
+      ownerId: userId,
+      exists: () => store.exists,
+      offer: (leaves) => journalFor(env, userId).carry(leaves),
+      wakeBy: (at) => this.wakeBy(at),
+    });
   }
 
   now(): number {

@@ -1,6 +1,7 @@
 // The other side of a service vault: a person's vault, as a library. See README.md.
 
 export type { Answer } from "./answer.ts";
+export type { AuditReport } from "./audit.ts";
 export { type Problem, VaultError, type VaultErrorCode } from "./errors.ts";
 export type { Ask, ContractInfo, Log, Receipt, VaultEvent } from "./events.ts";
 export {

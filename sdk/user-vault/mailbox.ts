@@ -116,6 +116,7 @@ const PAUSED_TYPES: ReadonlySet<string> = new Set([
   "contract.cancelled",
   "contract.update",
   "contract.expiring",
+  "audit.response",
   "request.cancelled",
   "key.rotate",
   "key.rotated",
@@ -425,6 +426,16 @@ export class Mailbox {
           header,
           payload as { connection_key: string; previous_key_id: string },
         );
+      case "audit.response":
+        // Verified by whoever asked (`requestAudit`); kept by nobody: it can be asked for again.
+        return {
+          outcome: "stored",
+          write: (_tx, fresh, events) => {
+            const { event_id, event_type, ref } = header;
+            const heard = { contract_id: fresh.contractId, event_type, event_id, payload: payload as Json };
+            events.push({ type: "heard", ...heard, ...(ref === undefined ? {} : { ref }) });
+          },
+        };
       case "key.rotated":
         return this.#onKeyRotated(contract, header, (payload as { key_id: string }).key_id);
       default:

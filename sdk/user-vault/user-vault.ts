@@ -20,6 +20,7 @@ import { newEventId } from "../../src/protocol/ids.ts";
 import type { Json } from "../../src/protocol/json.ts";
 import { LABELS } from "../../src/protocol/labels.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
+import type { AuditResponse } from "../../src/protocol/messages.ts";
 import type { Offer, Offering } from "../../src/protocol/offer.ts";
 import { timestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userInboxPrefix } from "../../src/protocol/subjects.ts";
@@ -29,6 +30,7 @@ import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import { kindNamed, operationOf } from "../../src/requests/registry.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
 import type { Answer } from "./answer.ts";
+import { type AuditReport, readPages } from "./audit.ts";
 import { VaultError } from "./errors.ts";
 import {
   type Ask,
@@ -498,6 +500,47 @@ export class UserVault {
   /** What the service said to have of us, oldest first: the audit log must show each `event_hash`. */
   history(contractId?: string): Receipt[] {
     return this.#store.transaction((tx) => tx.receipts(contractId)).map(receiptView);
+  }
+
+  /**
+   * Asks the service for its chain of everything it did about us, page by page, and verifies it: entries, their order
+   * and signatures, that their heads are in the service's public log, and that every entry our receipts name is
+   * there. What does not hold is in `findings`. Needs the vault online. Throws VaultError `timeout`,
+   * `contract_unknown`, `contract_not_active`.
+   */
+  async requestAudit(
+    contractId: string,
+    options: { witnessKeys?: readonly string[]; timeoutMs?: number } = {},
+  ): Promise<AuditReport> {
+    this.#assertOpen();
+    const row = this.#row(contractId);
+    // Those received from here on may be of entries behind the last page.
+    const receipts = this.contracts()
+      .filter(({ service_id }) => service_id === row.serviceId)
+      .flatMap(({ contract_id }) => this.history(contract_id));
+    const heard = new Map<string, AuditResponse>();
+    const ignore = this.on((event) => {
+      if (event.type === "heard" && event.event_type === "audit.response" && event.ref !== undefined)
+        heard.set(event.ref, event.payload as AuditResponse);
+    });
+    try {
+      const pages: AuditResponse[] = [];
+      let after: string | undefined;
+      do {
+        const asked = await this.say(contractId, "audit.request", after === undefined ? {} : { after });
+        const page = await this.#until(
+          () => heard.get(asked.event_id),
+          options.timeoutMs ?? DELIVERY_TIMEOUT_MS,
+        );
+        if (page === undefined)
+          throw new VaultError("timeout", "The service has not shown its chain in time.");
+        pages.push(page);
+        after = page.next_after;
+      } while (after !== undefined);
+      return await readPages(pages, row, receipts, options.witnessKeys);
+    } finally {
+      ignore();
+    }
   }
 
   // ---- acting -------------------------------------------------------------------------------------------

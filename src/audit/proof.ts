@@ -9,6 +9,7 @@ import {
   parseDecimal,
   parseHash,
 } from "./checkpoint.ts";
+import { type LeafOpening, openingBytes } from "./leaf.ts";
 import { leafHash, MAX_PROOF_HASHES, verifyInclusion } from "./merkle.ts";
 import { MAX_NOTE_CHARACTERS, type VerifierKey } from "./note.ts";
 
@@ -57,6 +58,13 @@ export function parseProof(text: string): LogProof | undefined {
   if (!hashes.every((hash) => hash !== undefined)) return undefined;
   const checkpoint = text.slice(blank + 2);
   return { ...(extra === undefined ? {} : { extra }), index, hashes, checkpoint };
+}
+
+/** A proof with the opening of its leaf as `extra`: it says by itself which chain's head it is about. */
+export function withOpening(text: string, opening: LeafOpening): string {
+  const proof = parseProof(text);
+  if (proof === undefined) throw new TypeError("withOpening: not a proof");
+  return formatProof({ ...proof, extra: openingBytes(opening) });
 }
 
 export type ProofFault = CheckpointFault | "inclusion";

@@ -1,10 +1,11 @@
 // Typed ways to the objects. The runtime's own stub types drop members whose type is `unknown`, which the views of
 // requests have; rpc.ts says what the calls are.
 
+import { AUDIT_LOG_NAME } from "../../durable-objects/audit-log/audit-log.ts";
 import { DIRECTORY_NAME, type Directory } from "../../durable-objects/directory/directory.ts";
 import type { Env } from "../env.ts";
 import { identityId } from "../protocol/primitives.ts";
-import type { UserConnectionApi } from "../rpc.ts";
+import type { AuditLogForRoutes, UserConnectionApi } from "../rpc.ts";
 import { ApiError } from "./errors.ts";
 
 /** What the Directory answers over RPC. */
@@ -12,6 +13,9 @@ export type DirectoryApi = Omit<Directory, "alarm" | "ctx" | "env" | "fetch" | "
 
 export const directoryOf = (env: Env): DirectoryApi =>
   env.DIRECTORY.getByName(DIRECTORY_NAME) as unknown as DirectoryApi;
+
+export const auditLogOf = (env: Env): AuditLogForRoutes =>
+  env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForRoutes;
 
 /** A fresh stub: one that has failed stays failed. `userId` must have been checked. */
 export const userConnectionOf = (env: Env, userId: string): UserConnectionApi =>

@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { responsePayload } from "./asking.ts";
+import { auditEntry } from "./audit.ts";
 import {
   capabilityRevoke,
   contractAccepted,
@@ -37,6 +38,26 @@ export type KeyRotate = z.infer<typeof keyRotate>;
 const keyRotated = z.strictObject({ key_id: keyId });
 export type KeyRotated = z.infer<typeof keyRotated>;
 
+/** Entries on one page of `audit.response`. */
+export const MAX_AUDIT_ENTRIES = 200;
+/** A note of 64 signatures and a path of 63 hashes. */
+const MAX_LOG_PROOF_CHARACTERS = 160_000;
+
+const auditRequest = z.strictObject({ after: eventId.optional() });
+export type AuditRequest = z.infer<typeof auditRequest>;
+
+const auditResponse = z.strictObject({
+  /** In order, from the one behind `after`. */
+  entries: z.array(auditEntry).max(MAX_AUDIT_ENTRIES),
+  /** c2sp.org/tlog-proof, with its opening, of the last of them that was a logged head. */
+  proof: z.string().max(MAX_LOG_PROOF_CHARACTERS).optional(),
+  /** There is more: what to ask for next. */
+  next_after: eventId.optional(),
+  /** On the first page, where the beginning was pruned: `event_hash` of the last entry that was. */
+  pruned_to: digest.optional(),
+});
+export type AuditResponse = z.infer<typeof auditResponse>;
+
 /** What a user sends, beside `<kind>.response`. */
 export const userPayloads = {
   "call.request": z.strictObject({ purpose: prose(500), type: z.enum(["text", "voice", "video"]) }),
@@ -48,7 +69,7 @@ export const userPayloads = {
   "profile.update": z.strictObject({ profile }),
   "key.rotate": keyRotate,
   "key.rotated": keyRotated,
-  "audit.request": z.strictObject({ after: eventId.optional() }),
+  "audit.request": auditRequest,
 } as const;
 export type UserEventType = keyof typeof userPayloads;
 
@@ -65,6 +86,7 @@ export const servicePayloads = {
   "request.cancelled": z.strictObject({ request_id: eventId }),
   "key.rotate": keyRotate,
   "key.rotated": keyRotated,
+  "audit.response": auditResponse,
 } as const;
 export type ServiceEventType = keyof typeof servicePayloads;
 

@@ -133,6 +133,8 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "GET /api/v1/requests/{id}": "requests:read",
   "POST /api/v1/requests/{id}/cancel": "requests:write",
   "GET /api/v1/audit": "audit:read",
+  "GET /api/v1/audit/{event_id}/proof": "audit:read",
+  "POST /api/v1/audit/verify": "audit:read",
 };
 const PROTECTED = Object.entries(EXPECTED_SCOPES).filter(([, scope]) => scope !== "public");
 

@@ -21,6 +21,14 @@ export const operations: Operations = {
     gives: "list",
     items: "entries",
   },
+  "audit.proof": {
+    method: "GET",
+    path: "audit/{event_id}/proof",
+    input: "query",
+    repeat: "always",
+    gives: "json",
+  },
+  "audit.verify": { method: "POST", path: "audit/verify", input: "body", repeat: "refused", gives: "json" },
   "auth.get": { method: "GET", path: "auth/request/{id}", input: "query", repeat: "always", gives: "json" },
   "auth.request": {
     method: "POST",

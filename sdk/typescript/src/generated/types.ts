@@ -21,6 +21,10 @@ export interface Api {
   readonly audit: {
     /** Entries of an audit chain, in order. Each entry names the hash of the one before it and is signed by the service. */
     list(input?: AuditListInput, options?: CallOptions): PageList<AuditEntry, AuditListPage>;
+    /** The proof that an entry is in the public log. The chain from the entry up to the first head that was logged at or after it, and that head's inclusion as c2sp.org/tlog-proof, whose `extra` opens the leaf. `unavailable` for the second or so until an entry is in the log. */
+    proof(eventId: string, input?: AuditProofInput, options?: CallOptions): Promise<AuditProofAnswer>;
+    /** Verifies a chain, and proofs of its heads, that the caller holds. Against this service's keys and the witnesses it asks. It looks at nothing stored. A verdict by the service on itself is a convenience: `npm run audit:verify` and the SDK come to the same without it. */
+    verify(input: AuditVerifyInput, options?: CallOptions): Promise<AuditVerifyAnswer>;
   };
   readonly auth: {
     /** Authentication: one request */
@@ -600,6 +604,75 @@ export interface AuditListInput {
 export interface AuditListPage {
   entries: AuditEntry[];
   next_cursor?: string;
+  /** Where the chain's beginning was pruned: `event_hash` of the last entry that was. */
+  pruned_to?: string;
+}
+
+export interface AuditProofAnswer {
+  event_id: string;
+  /** `user_id`, or `service_id` for the service's own chain. */
+  owner_id: string;
+  /** From the entry to the head, in order. */
+  entries: AuditEntry[];
+  /** `event_hash` of the last of them. */
+  head: string;
+  /** In the log, from 0. */
+  leaf_index: number;
+  /** As in the offer: take it from there, not from here. */
+  log_vkey: string;
+  /** c2sp.org/tlog-proof. */
+  proof: string;
+}
+
+export interface AuditProofInput {
+  /** Whose chain; absent: the service's own. */
+  user_id?: string | undefined;
+}
+
+export interface AuditVerifyAnswer {
+  valid: boolean;
+  entries: number;
+  /** Entries up to the last head that a proof shows in the log. */
+  covered: number;
+  heads: {
+    entry: number;
+    leaf_index: number;
+    size: number;
+    cosigners: {
+      name: string;
+      time_seconds: number;
+    }[];
+  }[];
+  findings: {
+    kind:
+      | "changed"
+      | "removed"
+      | "reordered"
+      | "truncated"
+      | "rewritten"
+      | "foreign"
+      | "rolled_back"
+      | "forked"
+      | "log_damaged"
+      | "not_in_log"
+      | "not_cosigned";
+    /** Place in the entries handed in, from 0. */
+    entry?: number;
+    event_id?: string;
+    detail: string;
+  }[];
+}
+
+export interface AuditVerifyInput {
+  /** Whose chain; absent: the service's own. */
+  user_id?: string | undefined;
+  /** In order. */
+  entries: unknown[];
+  /** `event_hash` of the entry before the first; absent: the beginning. */
+  after?: string | undefined;
+  proofs?: string[] | undefined;
+  /** The same, for a single one. */
+  proof?: string | undefined;
 }
 
 export interface AuthAnswer {

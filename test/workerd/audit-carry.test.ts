@@ -1,0 +1,225 @@
+// Heads of chains on their way into the log: users' objects and the Directory, the Journal, the AuditLog, all real.
+
+import { abortAllDurableObjects, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, describe, expect, inject, it, vi } from "vitest";
+import { AUDIT_LOG_NAME, AuditLog } from "../../durable-objects/audit-log/audit-log.ts";
+import { DIRECTORY_NAME, type Directory } from "../../durable-objects/directory/directory.ts";
+import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
+import { verifyChain } from "../../src/audit/chain.ts";
+import { leafOf, openingBytes, parseOpening } from "../../src/audit/leaf.ts";
+import { formatProof, parseProof } from "../../src/audit/proof.ts";
+import { configOf } from "../../src/config.ts";
+import { call, connectedPeer } from "../support/worker.ts";
+
+const CARRIED_MS = 10_000;
+
+// A batch under way when storage is wiped would leave a checkpoint in R2 that the next log knows nothing of.
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await abortAllDurableObjects();
+  await reset();
+});
+
+const log = () => env.AUDIT_LOG.getByName(AUDIT_LOG_NAME);
+const user = (id: string) => env.USER_CONNECTION.getByName(id);
+const directory = () => env.DIRECTORY.getByName(DIRECTORY_NAME);
+
+interface Head extends Record<string, SqlStorageValue> {
+  n: number;
+  head: string;
+  salt: ArrayBuffer;
+  leaf_index: number;
+}
+
+const headsOf = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>): Promise<Head[]> =>
+  runInDurableObject(stub as DurableObjectStub<UserConnection>, (_, state) =>
+    state.storage.sql.exec<Head>("SELECT * FROM heads ORDER BY n").toArray(),
+  );
+
+const lastN = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>): Promise<number> =>
+  runInDurableObject(
+    stub as DurableObjectStub<UserConnection>,
+    (_, state) => state.storage.sql.exec<{ n: number }>("SELECT max(n) AS n FROM audit").one().n,
+  );
+
+const logged = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>) =>
+  expect
+    .poll(async () => (await headsOf(stub)).at(-1)?.n === (await lastN(stub)), { timeout: CARRIED_MS })
+    .toBe(true);
+
+const leaves = async (): Promise<number> => (await log().state()).published_size;
+
+async function pause(contractId: string): Promise<void> {
+  for (const action of ["pause", "resume"])
+    expect((await call("POST", `/api/v1/contracts/${contractId}/${action}`)).status).toBe(200);
+}
+
+describe("a head", () => {
+  it("is logged with what else came in its burst, under the salt its row was written with", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    await logged(directory());
+    const size = await leaves();
+    await pause(peer.contractId!);
+    await logged(user(peer.id));
+    expect(await leaves()).toBe(size + 1);
+    const head = (await headsOf(user(peer.id))).at(-1)!;
+    const leaf = leafOf({ salt: new Uint8Array(head.salt), ownerId: peer.id, head: head.head });
+    const answer = await log().proof({ leaf });
+    expect(answer).toMatchObject({ ok: true, value: { index: head.leaf_index } });
+  });
+
+  it("lands once though the log dies before and after it took it, and the user's object meanwhile", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    await logged(directory());
+    const size = await leaves();
+    // It has the leaf, and the answer is lost.
+    const offer = AuditLog.prototype.offer;
+    let lost = 0;
+    vi.spyOn(AuditLog.prototype, "offer").mockImplementation(async function (this: AuditLog, offered) {
+      await offer.call(this, offered);
+      lost += 1;
+      throw new Error("the answer is lost");
+    });
+    await pause(peer.contractId!);
+    await expect.poll(() => lost, { timeout: CARRIED_MS }).toBeGreaterThan(0);
+    await expect.poll(() => leaves(), { timeout: CARRIED_MS }).toBe(size + 1);
+    expect((await headsOf(user(peer.id))).at(-1)!.n).toBeLessThan(await lastN(user(peer.id)));
+    vi.restoreAllMocks();
+    await abortAllDurableObjects();
+    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
+    await logged(user(peer.id));
+    expect(await leaves()).toBe(size + 1);
+  });
+
+  it("waits while the log has halted, and holds up nobody", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    vi.spyOn(AuditLog.prototype, "offer").mockResolvedValue({
+      ok: false,
+      error: { code: "unavailable", detail: "it has halted", retryAfterSeconds: 10 },
+    });
+    const began = Date.now();
+    await pause(peer.contractId!);
+    expect(Date.now() - began).toBeLessThan(2_000);
+    const { entries } = (await call("GET", `/api/v1/audit?user_id=${peer.id}`)).body;
+    const refused = await call("GET", `/api/v1/audit/${entries.at(-1).event_id}/proof?user_id=${peer.id}`);
+    expect(refused).toMatchObject({ status: 503, body: { code: "unavailable" } });
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    vi.restoreAllMocks();
+    await expect.poll(() => runDurableObjectAlarm(user(peer.id))).toBe(true);
+    await logged(user(peer.id));
+  });
+
+  it("costs one row, whatever it covers", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    const before = (await headsOf(user(peer.id))).length;
+    await pause(peer.contractId!);
+    await pause(peer.contractId!);
+    await logged(user(peer.id));
+    expect((await headsOf(user(peer.id))).length - before).toBeLessThanOrEqual(2);
+  });
+});
+
+describe("old entries", () => {
+  it("are deleted up to a logged head, and the rest verifies from its hash on", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    const boundary = (await headsOf(user(peer.id))).at(-1)!;
+    await pause(peer.contractId!);
+    await logged(user(peer.id));
+    const whole = (await call("GET", `/api/v1/audit?user_id=${peer.id}`)).body.entries;
+    const size = await leaves();
+    const pruned = await runInDurableObject(user(peer.id), (object: UserConnection) =>
+      object.pruneAudit(Date.now() + 1_000),
+    );
+    expect(pruned).toBe(true);
+    const { entries, pruned_to: after } = (await call("GET", `/api/v1/audit?user_id=${peer.id}`)).body;
+    expect(entries.length).toBeLessThan(whole.length);
+    expect(entries).toEqual(whole.slice(-entries.length));
+    expect(after).toBe(boundary.head);
+    const { signingKey } = await configOf(env);
+    const checked = { serviceId: inject("serviceId"), publicKey: signingKey.publicKeyText };
+    expect((await verifyChain(entries, checked)).valid).toBe(false);
+    expect(await verifyChain(entries, { ...checked, after })).toMatchObject({ valid: true });
+    const proof = await call("GET", `/api/v1/audit/${entries[0].event_id}/proof?user_id=${peer.id}`);
+    expect(proof.status).toBe(200);
+    expect((await call("GET", `/api/v1/audit/${whole[0].event_id}/proof?user_id=${peer.id}`)).status).toBe(
+      404,
+    );
+    // The chain goes on, and the tree never had anything to lose.
+    await pause(peer.contractId!);
+    await logged(user(peer.id));
+    expect(await leaves()).toBe(size + 1);
+  });
+
+  it("leave the tree as it is even when all of a user is erased", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    const index = (await headsOf(user(peer.id))).at(-1)!.leaf_index;
+    const before = await log().proof({ index });
+    await runInDurableObject(user(peer.id), async (_, state) => {
+      await state.storage.deleteAlarm();
+      await state.storage.deleteAll();
+    });
+    expect(await log().proof({ index })).toEqual(before);
+    expect(await log().state()).toMatchObject({ status: "open" });
+  });
+});
+
+describe("the proof of an entry", () => {
+  it("is its chain up to a logged head, and that head's inclusion", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    const { entries } = (await call("GET", `/api/v1/audit?user_id=${peer.id}`)).body;
+    const { status, body } = await call(
+      "GET",
+      `/api/v1/audit/${entries[0].event_id}/proof?user_id=${peer.id}`,
+    );
+    expect(status).toBe(200);
+    expect(body.entries[0]).toEqual(entries[0]);
+    expect(body.entries.at(-1).event_hash).toBe(body.head);
+    const opening = parseOpening(parseProof(body.proof)!.extra!)!;
+    expect(opening).toMatchObject({ ownerId: peer.id, head: body.head });
+
+    const verify = async (input: object) =>
+      (
+        await call("POST", "/api/v1/audit/verify", {
+          body: { user_id: peer.id, proof: body.proof, ...input },
+        })
+      ).body;
+    const covered = body.entries.length;
+    expect(await verify({ entries: body.entries })).toMatchObject({ valid: true, covered, findings: [] });
+    const changed = body.entries.with(0, { ...entries[0], operation: "contract.reject" });
+    expect(await verify({ entries: changed })).toMatchObject({
+      valid: false,
+      findings: [{ kind: "changed", entry: 0, event_id: entries[0].event_id }],
+    });
+    expect(await verify({ entries: [] })).toMatchObject({ valid: false, findings: [{ kind: "not_in_log" }] });
+    // An opening with another salt is another leaf's.
+    const forged = formatProof({
+      ...parseProof(body.proof)!,
+      extra: openingBytes({ ...opening, salt: new Uint8Array(32) }),
+    });
+    expect(await verify({ entries: body.entries, proof: forged })).toMatchObject({
+      findings: [{ kind: "log_damaged", detail: expect.stringContaining("inclusion") }],
+    });
+  });
+
+  it("is there for the service's own chain, and not for what is not there", async () => {
+    const peer = await connectedPeer();
+    await logged(directory());
+    const { entries } = (await call("GET", "/api/v1/audit?limit=1")).body;
+    const own = await call("GET", `/api/v1/audit/${entries[0].event_id}/proof`);
+    expect(own).toMatchObject({ status: 200, body: { entries: [entries[0], ...own.body.entries.slice(1)] } });
+    for (const path of [
+      `${entries[0].event_id}/proof?user_id=${peer.id}`,
+      `nothing/proof?user_id=${peer.id}`,
+      "nothing/proof",
+    ])
+      expect((await call("GET", `/api/v1/audit/${path}`)).status).toBe(404);
+  });
+});
