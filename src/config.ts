@@ -5,11 +5,13 @@ import { z } from "zod";
 import { logOrigin } from "./audit/checkpoint.ts";
 import { parseWitnesses, type WitnessAddress } from "./audit/witness.ts";
 import { type AgreementKey, importAgreementKey } from "./crypto/agreement.ts";
+import { deriveKey, sha256 } from "./crypto/hash.ts";
 import { importSigningKey, type SigningKey } from "./crypto/signing.ts";
 import { type Wrapper, wrapperFor } from "./crypto/wrap.ts";
 import type { Env } from "./env.ts";
 import { decodeSeed } from "./nats/nkey.ts";
-import { fromBase64 } from "./protocol/encoding.ts";
+import { fromBase64, toBase64 } from "./protocol/encoding.ts";
+import { utf8 } from "./protocol/json.ts";
 import { bytesOfLength, line } from "./protocol/primitives.ts";
 
 const secretKey = bytesOfLength(32);
@@ -18,6 +20,7 @@ const credsFile = z
   .string()
   .regex(/BEGIN NATS USER JWT[\s\S]+BEGIN USER NKEY SEED/, "must be the text of a NATS .creds file");
 
+const FINGERPRINT_BYTES = 32;
 const MAX_BRIDGE_SHARDS = 16;
 const MAX_AUDIT_RETENTION_DAYS = 36_500;
 /** A cursor of the feed names a position in each. */
@@ -100,6 +103,11 @@ export interface Config
   usersAccountKey: SigningKey;
   /** Wraps what is stored about one owner. */
   wrapperFor(owner: string): Wrapper;
+  /**
+   * Tells a repeated text from another without keeping anything a text could be guessed from: base64 of 32 bytes that
+   * only the holder of VAULT_KEK can compute.
+   */
+  fingerprint(text: string): string;
 }
 
 /** A deployment that cannot work. `problems` names each setting and what it must be. */
@@ -162,6 +170,8 @@ async function parse(env: Env): Promise<Config> {
     webhookKey,
     usersAccountKey,
     wrapperFor: (owner) => wrapperFor(keks, owner),
+    fingerprint: (text) =>
+      toBase64(deriveKey(keks[0]!, sha256(utf8(text)), utf8("vettid-fingerprint-v1"), FINGERPRINT_BYTES)),
   };
 }
 

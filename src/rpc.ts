@@ -78,7 +78,7 @@ export interface BridgeState {
 /** Set by the Worker on each call that creates: the client's Idempotency-Key and what it came with. */
 export interface Idempotency {
   key: string;
-  /** base64 SHA-256 over method, path and canonical body. */
+  /** base64 of a keyed digest over method, path and canonical body. */
   digest: string;
 }
 

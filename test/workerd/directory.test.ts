@@ -163,7 +163,7 @@ describe("the offer", () => {
     });
     const { logKey } = await configOf(env);
     expect(parseNoteVerifierKey(offer.log_vkey)).toEqual({
-      name: "vault.example.com",
+      name: "vault.example.com/log",
       publicKey: logKey.publicKey,
     });
     expect(Date.parse(offer.valid_until) - Date.parse(offer.issued_at)).toBe(OFFER_VALIDITY_MS);

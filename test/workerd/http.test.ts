@@ -138,6 +138,9 @@ const EXPECTED_SCOPES: Record<string, string> = {
 };
 const PROTECTED = Object.entries(EXPECTED_SCOPES).filter(([, scope]) => scope !== "public");
 
+/** More calls than one address may make in two periods: one may end in the middle of a test. */
+const TWO_PERIODS = 245;
+
 const randomId = () => toBase58(randomBytes(32));
 const USER = randomId();
 const ask = { user_id: USER, purpose: "Log in to the shop" };
@@ -548,7 +551,8 @@ describe("every answer", () => {
   it("says how long to wait when an address calls too often", async () => {
     const headers = { "cf-connecting-ip": "192.0.2.1" };
     const answers = [];
-    for (let n = 0; n < 125; n++) answers.push(await call("GET", "/health", { key: null, headers }));
+    do answers.push(await call("GET", "/health", { key: null, headers }));
+    while (answers.at(-1)!.status === 200 && answers.length < TWO_PERIODS);
     const limited = answers.at(-1)!;
     expect(problem(limited)).toBe("rate_limited");
     expect(limited.status).toBe(429);
@@ -563,9 +567,10 @@ describe("every answer", () => {
     const parsed = parseApiKey(inject("adminApiKey"));
     if (!parsed.ok) throw new Error(parsed.reason);
     const key = formatApiKey({ ...parsed, secret: "B".repeat(43) });
-    let last = 0;
-    for (let n = 0; n < 125; n++) last = (await call("GET", "/api/v1/info", { key, headers })).status;
-    expect(last).toBe(429);
+    const answers = await Promise.all(
+      Array.from({ length: TWO_PERIODS }, () => call("GET", "/api/v1/info", { key, headers })),
+    );
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401, 429]));
   });
 });
 

@@ -13,8 +13,8 @@ import {
   UserVault,
 } from "../../../sdk/user-vault/index.ts";
 import { verifyContractRecord } from "../../../src/contracts/agreement.ts";
-import { OnlinePeer } from "./online-peer.ts";
 import { LOGIN, ServicePeer } from "../../unit/user-vault/service-peer.ts";
+import { OnlinePeer } from "./online-peer.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const TEST_TIMEOUT_MS = 40_000;
