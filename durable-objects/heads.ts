@@ -21,6 +21,8 @@ import type { AuditStretch, LeafPosition, OfferedLeaf, RpcResult } from "../src/
 export const GATHER_MS = 250;
 /** The alarm's look after a head that a crash may have left behind. */
 export const RECOVERY_MS = 30_000;
+/** A batch takes about a second, more while R2 is slow. */
+const OFFER_TIMEOUT_MS = 30_000;
 /** After the Journal or the log took no leaves. */
 const RETRY_MS = 10_000;
 /**
@@ -76,6 +78,17 @@ export interface HeadCarrierDeps {
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A call that is never answered must not keep the chain from being offered again. */
+function inTime<T>(call: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`no answer in ${OFFER_TIMEOUT_MS} ms`)),
+      OFFER_TIMEOUT_MS,
+    );
+    call.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
 
 const loggedHead = ({ n, head, salt, leaf_index }: HeadRow): LoggedHead => ({
   n,
@@ -194,7 +207,8 @@ export class HeadCarrier {
         await sleep(GATHER_MS);
         const next = this.#next();
         if (next === undefined) return;
-        const answer = await offer([{ leaf: leafOf({ salt: next.salt, ownerId, head: next.head }) }]);
+        const leaf = leafOf({ salt: next.salt, ownerId, head: next.head });
+        const answer = await inTime(offer([{ leaf }]));
         if (!answer.ok) return wakeBy(Date.now() + RETRY_MS);
         const [{ index } = {}] = answer.value;
         if (index === undefined) throw new Error("the log answered for no leaf");

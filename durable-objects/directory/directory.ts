@@ -309,6 +309,7 @@ export class Directory
     if (remaining) this.#wakeBy(now + SWEEP_INTERVAL_MS);
     if (!heads.isBehind()) return;
     this.#wakeBy(now + RECOVERY_MS);
-    await heads.carry();
+    // Not awaited: while an alarm runs the next one cannot.
+    this.ctx.waitUntil(heads.carry());
   }
 }

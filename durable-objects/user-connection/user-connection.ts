@@ -654,8 +654,9 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       vault.alarmFired();
       const change = await this.#serial.run(() => tick(vault, this.#outbox));
       this.#wake(vault, change);
+      // Not awaited: while an alarm runs the next one cannot, and a log that hangs must not hold up an expiry.
+      this.ctx.waitUntil(vault.heads.carry());
       await Promise.all([
-        vault.heads.carry(),
         this.#outbox.tell(vault),
         this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
       ]);
