@@ -40,6 +40,9 @@ interface Row {
 
 type Body = Record<string, unknown>;
 
+/** Any other service: the store opens when both have agreed, each with the person. */
+const ANOTHER_SERVICE = "8qbHbw2BbbTHBW1sbeqakYXVKRQM8Ne7pLK7m6CVfeR9";
+
 /** An id given out, as it stands in a path. */
 const requestIdInPath = /[1-9A-HJ-NP-Za-km-z]{60,96}/;
 
@@ -124,7 +127,11 @@ export async function runAllKinds(stack: Stack, dir: string): Promise<Row[]> {
   for (const kind of kinds)
     for (const operation of kind.operations) {
       const name = kind.operations.length > 1 ? `${kind.name}.${operation.name}` : kind.name;
-      const body = { ...(operation.example as Body), ...(await needed(kind, operation, run)) };
+      const body = {
+        ...(operation.example as Body),
+        ...ofThisService(kind, operation, stack.serviceId),
+        ...(await needed(kind, operation, stack.serviceId, run)),
+      };
       const { path, rest } = filled(operation, body);
       await run(name, (operation.method ?? "post").toUpperCase(), path, rest);
     }
@@ -133,13 +140,37 @@ export async function runAllKinds(stack: Stack, dir: string): Promise<Row[]> {
   return rows;
 }
 
-/** An operation that builds on an earlier request gets one made for it: a secret to read, change, use or delete. */
+/** What an example cannot know: a datastore is shared between this service and another one. */
+const ofThisService = (kind: Kind, operation: KindOperation, serviceId: string): Body =>
+  kind.name === "collaboration" && operation.name === "request"
+    ? {
+        target_service_id: ANOTHER_SERVICE,
+        shared_data_schema: {
+          fields: [{ name: "height_cm", type: "number" }],
+          access: {
+            [serviceId]: { read: ["height_cm"], write: ["height_cm"] },
+            [ANOTHER_SERVICE]: { read: ["height_cm"] },
+          },
+        },
+      }
+    : {};
+
+/** An operation that builds on an earlier request gets one made for it: a secret to read, a datastore to write. */
 async function needed(
   kind: Kind,
   operation: KindOperation,
+  serviceId: string,
   run: (name: string, method: string, path: string, body: Body) => Promise<Body>,
 ): Promise<Body> {
-  if (operation.about === undefined || kind.name !== "secret") return {};
+  if (operation.about === undefined) return {};
+  if (kind.name === "collaboration") {
+    const request = kind.operations.find(({ name }) => name === "request")!;
+    const agreed = await run("collaboration.request", "POST", request.path, {
+      ...ofThisService(kind, request, serviceId),
+      purpose: `Share something for ${operation.name}`,
+    });
+    return { datastore_id: agreed.request_id };
+  }
   const store = kind.operations.find(({ name }) => name === "store")!;
   const userOwned = operation.name === "use";
   const stored = await run("secret.store", "POST", store.path, {
