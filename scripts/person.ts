@@ -18,6 +18,7 @@ import {
   UserVault,
   VaultError,
 } from "../sdk/user-vault/index.ts";
+import type { CapabilityGrant, Offering } from "../src/protocol/offer.ts";
 import { makePrivateDir, PROJECT_ROOT, readJsonFile } from "./stack/files.ts";
 
 const HELP = `Plays a person: a vault of their own, against the stack of \`npm run dev\`.
@@ -38,6 +39,12 @@ const HELP = `Plays a person: a vault of their own, against the stack of \`npm r
       --reason <text>
   contracts                   with whom there is one
   record <contract>           the contract record as JSON; it proves itself
+  updates                     changes that services propose to contracts
+  accept-update <contract>    agree to one; a new contract takes the old one's place
+  decline-update <contract>   turn it down; the contract stays as it is
+      --reason <text>
+  revoke-capability <contract> <capability>
+                              take a single capability back; the rest stays
   history                     what services have confirmed to have of you
   revoke <contract>           end a contract
       --reason <text>
@@ -69,30 +76,39 @@ const COMMANDS = {
   contracts,
   record,
   history,
+  updates,
+  "accept-update": acceptUpdate,
+  "decline-update": declineUpdate,
+  "revoke-capability": revokeCapability,
   revoke,
 } satisfies { [name: string]: (context: Context) => Promise<void> };
+
+const TAKES_TWO = new Set(["revoke-capability"]);
 
 interface Context {
   vault: UserVault;
   /** What follows the command. */
   argument: string | undefined;
+  /** What follows that, where a command takes two. */
+  second: string | undefined;
   options: ReturnType<typeof readArguments>["values"];
   timeoutMs: number;
 }
 
 async function main(): Promise<number> {
   const { values, positionals } = readArguments();
-  const [command, argument, ...rest] = positionals;
+  const [command, argument, second, ...rest] = positionals;
   if (values.help || command === undefined) {
     console.log(HELP);
     return values.help ? 0 : EXIT_USAGE;
   }
   if (!Object.hasOwn(COMMANDS, command)) throw new UsageError(`there is no command ${command}`);
-  if (rest.length > 0) throw new UsageError(`too much after ${command} ${argument}`);
+  if (rest.length > 0 || (second !== undefined && !TAKES_TWO.has(command)))
+    throw new UsageError(`too much after ${command} ${argument}`);
   const timeoutMs = readTimeout(values.timeout) * 1_000;
   const vault = await openVault(values);
   try {
-    await COMMANDS[command as keyof typeof COMMANDS]({ vault, argument, options: values, timeoutMs });
+    await COMMANDS[command as keyof typeof COMMANDS]({ vault, argument, second, options: values, timeoutMs });
   } finally {
     await vault.close();
   }
@@ -229,12 +245,7 @@ async function contracts({ vault, timeoutMs }: Context): Promise<void> {
 }
 
 async function record({ vault, argument }: Context): Promise<void> {
-  const given = needed(argument, "record <contract>");
-  const contractId = byPart(
-    given,
-    vault.contracts().map(({ contract_id }) => contract_id),
-    "contract",
-  );
+  const contractId = contractByPart(vault, needed(argument, "record <contract>"));
   print(JSON.stringify(vault.record(contractId), null, 2));
 }
 
@@ -253,18 +264,64 @@ async function history({ vault, timeoutMs }: Context): Promise<void> {
     );
 }
 
+async function updates({ vault, timeoutMs }: Context): Promise<void> {
+  await goOnline(vault, timeoutMs);
+  const proposed = vault.contracts().filter(({ proposal }) => proposal !== undefined);
+  if (proposed.length === 0) print("No change is proposed.");
+  for (const contract of proposed) {
+    showProposal(contract, vault.record(contract.contract_id).contract.offering_snapshot);
+    print("");
+  }
+  await vault.settled(timeoutMs);
+}
+
+async function acceptUpdate({ vault, argument, timeoutMs }: Context): Promise<void> {
+  const given = needed(argument, "accept-update <contract>");
+  // What is agreed to is the newest proposal, so everything that waits is taken in and shown first.
+  await goOnline(vault, timeoutMs);
+  const contractId = contractByPart(vault, given);
+  const before = vault.contract(contractId);
+  if (before.proposal !== undefined)
+    showProposal(before, vault.record(contractId).contract.offering_snapshot);
+  const next = await vault.acceptUpdate(contractId, { timeoutMs });
+  print("");
+  showContract(next);
+  if (next.status === "pending")
+    return print(
+      "\nThe service has not confirmed it yet. It goes on with `run`, or with this command again.",
+    );
+  if (!(await vault.settled(timeoutMs)))
+    print("\nThe service has not confirmed our receipt yet; it is sent again.");
+}
+
+async function declineUpdate({ vault, argument, options, timeoutMs }: Context): Promise<void> {
+  const given = needed(argument, "decline-update <contract>");
+  await goOnline(vault, timeoutMs);
+  const contractId = contractByPart(vault, given);
+  const { event_id } = await vault.declineUpdate(contractId, options.reason);
+  print(`The contract with ${plain(vault.contract(contractId).service_name)} stays as it is.`);
+  showConfirmed(await vault.delivered(event_id, timeoutMs));
+}
+
+async function revokeCapability({ vault, argument, second, timeoutMs }: Context): Promise<void> {
+  const usage = "revoke-capability <contract> <capability>";
+  const given = needed(argument, usage);
+  const capability = needed(second, usage);
+  const contractId = contractByPart(vault, given);
+  vault.start();
+  const { event_id } = await vault.revokeCapabilities(contractId, [capability]);
+  const { service_name, capabilities } = vault.contract(contractId);
+  print(`${plain(service_name)} may do no more: ${plain(capability)}`);
+  field("still may", capabilities.join(", ") || "nothing");
+  showConfirmed(await vault.delivered(event_id, timeoutMs));
+}
+
 async function revoke({ vault, argument, options, timeoutMs }: Context): Promise<void> {
-  const given = needed(argument, "revoke <contract>");
-  const contractId = byPart(
-    given,
-    vault.contracts().map(({ contract_id }) => contract_id),
-    "contract",
-  );
+  const contractId = contractByPart(vault, needed(argument, "revoke <contract>"));
   vault.start();
   const { event_id } = await vault.revoke(contractId, options.reason);
   print(`The contract with ${plain(vault.contract(contractId).service_name)} has ended.`);
-  const receipt = await vault.delivered(event_id, timeoutMs);
-  print(`The service confirmed it at ${receipt.received_at}.`);
+  showConfirmed(await vault.delivered(event_id, timeoutMs));
 }
 
 /** Stays online until interrupted; asks are decided one after another. */
@@ -399,11 +456,7 @@ function showPreview(shown: Preview): void {
     );
   for (const offering of shown.offerings) {
     print(`\n${plain(offering.name)} [${offering.offering_id}]: ${plain(offering.description)}`);
-    for (const grant of offering.grants)
-      field(
-        "may",
-        `${grant.description} (${grant.capability}${grant.scope ? `: ${grant.scope.join(", ")}` : ""})`,
-      );
+    for (const grant of offering.grants) field("may", grantWords(grant));
     for (const data of offering.required_data) field("needs", `${data.data_type}: ${data.purpose}`);
     for (const data of offering.optional_data) field("would like", `${data.data_type}: ${data.purpose}`);
     if (offering.pricing !== undefined && offering.pricing.type !== "free")
@@ -416,6 +469,51 @@ function showPreview(shown: Preview): void {
   }
 }
 
+const grantWords = ({ capability, description, scope }: CapabilityGrant): string =>
+  `${description} (${capability}${scope ? `: ${scope.join(", ")}` : ""})`;
+
+/** A proposed change: only what differs, each grant whole where it is new or changed. */
+function showProposal(contract: ContractInfo, now: Offering): void {
+  const { proposal } = contract;
+  if (proposal === undefined) return;
+  const { changes, offering: then } = proposal;
+  print(`${plain(contract.service_name)}, ${plain(contract.offering_name)}: ${plain(proposal.summary)}`);
+  field("contract", contract.contract_id);
+  field("until", proposal.expires_at);
+  const grants = (label: string, { capabilities }: Offering, names: readonly string[]) => {
+    for (const grant of capabilities)
+      if (names.includes(grant.capability)) field(label, `${grantWords(grant)}${boundsOf(grant)}`);
+  };
+  grants("adds", then, changes.capabilities_added);
+  grants("removes", now, changes.capabilities_removed);
+  for (const name of changes.capabilities_changed) {
+    grants("may now", now, [name]);
+    grants("then", then, [name]);
+  }
+  const needs = (label: string, { required_data }: Offering, names: readonly string[]) => {
+    for (const { data_type, required, purpose } of required_data)
+      if (names.includes(data_type)) field(label, `${data_type}${required ? "" : " (optional)"}: ${purpose}`);
+  };
+  needs("asks for", then, changes.data_added);
+  needs("drops", now, changes.data_removed);
+  for (const name of changes.data_changed) {
+    needs("knows now", now, [name]);
+    needs("then", then, [name]);
+  }
+  const valueIn = (offering: Offering, name: string) =>
+    JSON.stringify((offering as { [name: string]: unknown })[name]) ?? "none";
+  for (const name of changes.other) field(name, `${valueIn(now, name)} → ${valueIn(then, name)}`);
+  if (proposal.contract_expires_at !== undefined)
+    field("ends", `${contract.expires_at ?? "not by itself"} → ${proposal.contract_expires_at}`);
+}
+
+/** How far a grant goes, in a few words more. */
+const boundsOf = ({ constraints, requires_approval_each_use }: CapabilityGrant): string =>
+  [
+    requires_approval_each_use ? ", approved each time" : ", without asking each time",
+    ...Object.entries(constraints ?? {}).map(([name, bound]) => `, ${name} ${JSON.stringify(bound)}`),
+  ].join("");
+
 function showContract(contract: ContractInfo): void {
   print(`${plain(contract.service_name)}, ${plain(contract.offering_name)}: ${contract.status}`);
   field("contract", contract.contract_id);
@@ -426,7 +524,7 @@ function showContract(contract: ContractInfo): void {
   if (contract.ended_at !== undefined)
     field("ended", `${contract.ended_at}${contract.ended_by ? ` by the ${contract.ended_by}` : ""}`);
   if (contract.reason !== undefined) field("reason", contract.reason);
-  if (contract.proposal !== undefined) field("proposed", contract.proposal.summary);
+  if (contract.proposal !== undefined) field("proposed", `${contract.proposal.summary} (see: updates)`);
 }
 
 function showAsk(ask: Ask): void {
@@ -466,6 +564,13 @@ function showCounted(receipt: Receipt): void {
   if (receipt.event_hash !== undefined) field("audit entry", receipt.event_hash);
 }
 
+/** Of what holds here already, whatever the service says. */
+function showConfirmed(receipt: Receipt): void {
+  if (receipt.outcome === "refused")
+    throw new Error(`the service refused it: ${receipt.reason ?? "no reason given"}`);
+  print(`The service confirmed it at ${receipt.received_at}.`);
+}
+
 // ---- small things -------------------------------------------------------------------------------------------
 
 /** Online, with everything the platform held for this vault handled. */
@@ -490,6 +595,13 @@ function readProfile(pairs: readonly string[]): { [name: string]: string } {
     }),
   );
 }
+
+const contractByPart = (vault: UserVault, given: string): string =>
+  byPart(
+    given,
+    vault.contracts().map(({ contract_id }) => contract_id),
+    "contract",
+  );
 
 function byPart(given: string, ids: readonly string[], what: string): string {
   if (ids.includes(given)) return given;

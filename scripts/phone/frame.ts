@@ -84,12 +84,15 @@ pre { margin: 0; white-space: pre-wrap; font: .8125rem/1.5 ui-monospace, SFMono-
 `;
 
 // A page with anything typed in it is not taken away; it says that it is old. The path is compared because a form's
-// answer lies under the form's address, which cannot be fetched.
+// answer lies under the form's address, which cannot be fetched. Once a form is sent its answer is on its way: loading
+// the page again because of what the form changed would take that answer's place.
 const SCRIPT = `
 const { watch, version, here } = document.body.dataset;
-let typed = false;
+let typed = false, sent = false;
 addEventListener("input", () => { typed = true; });
+addEventListener("submit", () => { sent = true; });
 const renew = () => {
+  if (sent) return;
   if (typed) { document.getElementById("stale").hidden = false; return; }
   if (location.pathname === here) location.reload(); else location.replace(here);
 };

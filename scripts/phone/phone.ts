@@ -35,6 +35,7 @@ import {
   messageScreen,
   previewScreen,
   revokeScreen,
+  takeBackScreen,
 } from "./screens.ts";
 import { serve } from "./serve.ts";
 
@@ -308,8 +309,8 @@ function routes(vault: UserVault, changes: Changes): Hono {
 
   // ---- connections
 
-  app.get("/connections/:id", async (c) => {
-    const contract = vault.contract(c.req.param("id"));
+  const showConnection = async (contractId: string, message?: string): Promise<Response> => {
+    const contract = vault.contract(contractId);
     const id = contract.contract_id;
     const record = contract.activated_at === undefined ? undefined : vault.record(id);
     const content = connectionScreen({
@@ -320,9 +321,21 @@ function routes(vault: UserVault, changes: Changes): Hono {
       asks: vault.asks({ contractId: id }),
       receipts: vault.history(id),
       live: !isEnded(contract.status),
+      agreed: isAgreed(id),
+      now: Date.now(),
+      message,
     });
-    return show(contract.service_name, content, `/connections/${id}`, { watch: id });
-  });
+    return show(contract.service_name, content, `/connections/${id}`, {
+      watch: id,
+      ...(message === undefined ? {} : { status: 422 }),
+    });
+  };
+
+  /** Whether the change proposed to a contract waits for nothing but the service's word. */
+  const isAgreed = (contractId: string): boolean =>
+    vault.contracts().some(({ supersedes, status }) => supersedes === contractId && status === "pending");
+
+  app.get("/connections/:id", (c) => showConnection(c.req.param("id")));
 
   app.get("/connections/:id/revoke", async (c) => {
     const contract = vault.contract(c.req.param("id"));
@@ -348,9 +361,61 @@ function routes(vault: UserVault, changes: Changes): Hono {
     return c.redirect(`/connections/${id}`, 303);
   });
 
-  app.post("/connections/:id/decline-update", async (c) => {
+  app.post("/connections/:id/update", async (c) => {
     const id = vault.contract(c.req.param("id")).contract_id;
-    await vault.declineUpdate(id);
+    const form = await formOf(c.req.raw);
+    const { proposal } = vault.contract(id);
+    if (isAgreed(id)) return c.redirect(`/connections/${id}`, 303);
+    // Another may have come since the screen was made: nobody agrees to what they were not shown.
+    if (proposal === undefined || proposal.event_id !== form.get("proposal"))
+      return showConnection(id, "The service has changed or withdrawn this meanwhile. Look at it again.");
+    try {
+      switch (form.get("decision")) {
+        case "agree": {
+          const next = await vault.acceptUpdate(id, { timeoutMs: CONNECT_WAIT_MS });
+          return c.redirect(`/connections/${next.contract_id}`, 303);
+        }
+        case "decline": {
+          const { event_id } = await vault.declineUpdate(id);
+          await vault.delivered(event_id, DELIVERY_WAIT_MS);
+          break;
+        }
+        default:
+          return showConnection(id, "Nothing was decided: press one of the buttons.");
+      }
+    } catch (error) {
+      // Declined here in any case; telling the service goes on by itself.
+      if (!(error instanceof VaultError && error.code === "timeout"))
+        return showConnection(id, sentence(error));
+    }
+    return c.redirect(`/connections/${id}`, 303);
+  });
+
+  app.get("/connections/:id/take-back/:capability", async (c) => {
+    const contract = vault.contract(c.req.param("id"));
+    const id = contract.contract_id;
+    const capability = c.req.param("capability");
+    if (isEnded(contract.status) || !contract.capabilities.includes(capability))
+      return c.redirect(`/connections/${id}`, 303);
+    return show(
+      `Take back from ${contract.service_name}`,
+      takeBackScreen(contract, capability),
+      `/connections/${id}/take-back/${capability}`,
+    );
+  });
+
+  app.post("/connections/:id/take-back/:capability", async (c) => {
+    const { contract_id: id, capabilities } = vault.contract(c.req.param("id"));
+    const capability = c.req.param("capability");
+    // Pressed twice: it is gone already.
+    if (!capabilities.includes(capability)) return c.redirect(`/connections/${id}`, 303);
+    try {
+      const { event_id } = await vault.revokeCapabilities(id, [capability]);
+      await vault.delivered(event_id, DELIVERY_WAIT_MS);
+    } catch (error) {
+      // It is taken back here in any case; telling the service goes on by itself.
+      if (!(error instanceof VaultError && error.code === "timeout")) throw error;
+    }
     return c.redirect(`/connections/${id}`, 303);
   });
 

@@ -2,12 +2,13 @@
 
 import { html } from "hono/html";
 import type { Ask, ContractInfo, Preview, Receipt, UserVault } from "../../sdk/user-vault/index.ts";
-import { capabilityWords, constraintWords } from "../../src/http/pages/capability-words.ts";
+import { capabilityWords } from "../../src/http/pages/capability-words.ts";
 import { priceWords } from "../../src/http/pages/format.ts";
 import type { ContractRecord } from "../../src/protocol/contract.ts";
-import type { CapabilityGrant, HandlerManifest, Offering } from "../../src/protocol/offer.ts";
+import type { HandlerManifest, Offering } from "../../src/protocol/offer.ts";
 import { askedFields, fieldList, operationOfAsk, wordingOf } from "./asked.ts";
 import type { Html } from "./frame.ts";
+import { changeList, grantList, NO_MANIFEST } from "./terms.ts";
 import { label, plain, timeLeft, when } from "./words.ts";
 
 /** What the vault found out about a service's domain when the person connected. */
@@ -19,8 +20,6 @@ const RECENT_ASKS = 12;
 const RECENT_NOTIFICATIONS = 6;
 /** Receipts on a connection's screen. */
 const SHOWN_RECEIPTS = 50;
-
-const NO_MANIFEST: HandlerManifest = { capabilities: [] } as unknown as HandlerManifest;
 
 function domainChip(domain: DomainProof | undefined): Html {
   if (domain === undefined)
@@ -89,8 +88,11 @@ ${
   contracts.length === 0
     ? html`<p class="empty">None yet. A service that wants to connect gives you an invite.</p>`
     : html`<ul class="list">${contracts.map(
-        (contract) => html`<li><a class="entry" href="/connections/${contract.contract_id}">
-<strong>${plain(contract.service_name)}</strong><span class="small">${plain(contract.offering_name)} · ${statusWords(contract)}</span></a></li>`,
+        (
+          contract,
+        ) => html`<li><a class="${contract.proposal === undefined ? "entry" : "entry open"}" href="/connections/${contract.contract_id}">
+<strong>${plain(contract.service_name)}</strong><span class="small">${plain(contract.offering_name)} · ${statusWords(contract)}</span>
+${contract.proposal !== undefined && html`<span class="small">A change is proposed.</span>`}</a></li>`,
       )}</ul>`
 }</section>
 <section class="part" aria-labelledby="invited"><h2 id="invited">Connect to a service</h2>
@@ -208,21 +210,6 @@ ${alert(failed?.message)}
 <div class="decide"><button>Connect</button><a class="press plain" href="/">Do not connect</a></div>
 </form></section>`;
 }
-
-const grantList = (grants: readonly CapabilityGrant[], manifest: HandlerManifest): Html =>
-  html`<ul class="rows">${grants.map((grant) => {
-    const limits = [
-      ...(grant.scope === undefined ? [] : [`only: ${grant.scope.map(plain).join(", ")}`]),
-      ...constraintWords(grant.constraints ?? {}),
-    ];
-    return html`<li><div class="row-head"><strong>${plain(capabilityWords(grant.capability, manifest))}</strong>
-${
-  grant.requires_approval_each_use
-    ? html`<span class="tag">you approve each time</span>`
-    : html`<span class="tag open">without asking each time</span>`
-}</div><p class="said">${plain(grant.description)}</p>
-${limits.length > 0 && html`<ul class="limits" aria-label="Limits">${limits.map((limit) => html`<li>${limit}</li>`)}</ul>`}</li>`;
-  })}</ul>`;
 
 // ---- an ask -----------------------------------------------------------------------------------------------------
 
@@ -391,11 +378,19 @@ export interface ConnectionFacts {
   receipts: readonly Receipt[];
   /** Whether it can be ended. */
   live: boolean;
+  /** The person has agreed to the proposed change; the service has not confirmed it. */
+  agreed: boolean;
+  now: number;
+  message?: string | undefined;
 }
 
 export function connectionScreen(facts: ConnectionFacts): Html {
   const { contract, domain, record, verification, asks, receipts, live } = facts;
-  const grants = record?.contract.offering_snapshot.capabilities;
+  const offering = record?.contract.offering_snapshot;
+  const grants = offering?.capabilities.filter(({ capability }) =>
+    contract.capabilities.includes(capability),
+  );
+  const takenBack = offering?.capabilities.filter((grant) => grants?.includes(grant) === false) ?? [];
   return html`${title(
     "Connection",
     contract.service_name,
@@ -407,17 +402,29 @@ ${
   html`<p class="notice"><strong>Reason given</strong>${plain(contract.reason)}</p>`
 }
 ${
-  contract.proposal !== undefined &&
-  html`<section class="card stack" aria-labelledby="proposal"><h2 id="proposal">A change is proposed</h2>
-<p class="saying">${plain(contract.proposal.summary)}</p><p class="small">It lapses by itself ${when(contract.proposal.expires_at)}. Until you agree nothing changes.</p>
-<form method="post" action="/connections/${contract.contract_id}/decline-update"><button class="no">Decline the change</button></form></section>`
+  contract.superseded_by !== undefined &&
+  html`<p class="notice"><a href="/connections/${contract.superseded_by}">What you agreed to since</a></p>`
 }
+${offering !== undefined && proposalCard(facts, offering)}
 <section class="card" aria-labelledby="agreed"><h2 id="agreed">${plain(contract.offering_name)}</h2>
 <h3>${live ? "What the service may do" : "What the service could do"}</h3>${
     grants === undefined
       ? html`<ul class="rows">${contract.capabilities.map((name) => html`<li>${plain(capabilityWords(name, NO_MANIFEST))}</li>`)}</ul>`
-      : grantList(grants, NO_MANIFEST)
+      : grants.length === 0
+        ? html`<p class="small">Nothing: you took everything back.</p>`
+        : grantList(
+            grants,
+            NO_MANIFEST,
+            live
+              ? ({ capability }) =>
+                  html`<p class="small"><a href="/connections/${contract.contract_id}/take-back/${capability}" aria-label="Take back: ${plain(capabilityWords(capability, NO_MANIFEST))}">Take back…</a></p>`
+              : undefined,
+          )
   }
+${
+  takenBack.length > 0 &&
+  html`<h3>What you took back</h3><ul class="limits">${takenBack.map(({ capability }) => html`<li>${plain(capabilityWords(capability, NO_MANIFEST))}</li>`)}</ul>`
+}
 <h3>What you share</h3>
 ${
   contract.shared_data.length === 0
@@ -457,6 +464,26 @@ ${
 </div>`;
 }
 
+function proposalCard(
+  { contract, agreed, now, message }: ConnectionFacts,
+  offering: Offering,
+): Html | undefined {
+  const { proposal } = contract;
+  if (proposal === undefined) return undefined;
+  const heading = html`<h2 id="proposal">A change is proposed</h2>`;
+  if (agreed)
+    return html`<section class="card stack" aria-labelledby="proposal">${heading}<p>You agreed. It holds as soon as the service has confirmed it.</p></section>`;
+  return html`<section class="card stack" aria-labelledby="proposal">${heading}
+<p class="saying"><bdi>${plain(proposal.summary)}</bdi></p>
+${changeList(contract, proposal, offering)}
+<form class="stack" method="post" action="/connections/${contract.contract_id}/update" aria-label="Your decision">
+${alert(message)}
+<p class="left"><strong data-until="${proposal.expires_at}">${timeLeft(proposal.expires_at, now)}</strong><span class="small">until ${when(proposal.expires_at)}</span></p>
+<p class="small">Nothing changes until you agree. What you share stays as it is.</p>
+<input type="hidden" name="proposal" value="${proposal.event_id}">
+<div class="decide"><button name="decision" value="agree">Agree</button><button class="no" name="decision" value="decline">Decline</button></div></form></section>`;
+}
+
 const receiptList = (receipts: readonly Receipt[]): Html =>
   html`<ol class="list">${receipts
     .toReversed()
@@ -475,6 +502,19 @@ export const revokeScreen = (
 <p>${plain(contract.service_name)} can ask you nothing any more, and its vault destroys what you shared. What it copied elsewhere follows its terms. This cannot be undone: connecting again takes a new invite.</p>
 <label>Reason (if you like)<span class="small">The service is told.</span><input type="text" name="reason" maxlength="128" autocomplete="off"></label>
 <div class="decide"><button class="no">End it</button><a class="press plain" href="/connections/${contract.contract_id}">Keep it</a></div></form>`;
+
+export const takeBackScreen = (
+  contract: ContractInfo,
+  capability: string,
+): Html => html`${title(contract.service_name, "Take this back?")}
+<form class="card stack" method="post" action="/connections/${contract.contract_id}/take-back/${capability}">
+<p><strong>${plain(capabilityWords(capability, NO_MANIFEST))}</strong></p>
+<p>${plain(contract.service_name)} can do this no more, at once; what it has asked under it is withdrawn. ${
+  contract.capabilities.length > 1
+    ? "The rest of what you agreed to stays."
+    : "It is the last thing the service may do; you stay connected until one of you ends it."
+} To give it again, the service has to propose a change and you to agree.</p>
+<div class="decide"><button class="no">Take it back</button><a class="press plain" href="/connections/${contract.contract_id}">Keep it</a></div></form>`;
 
 // ---- the person's data --------------------------------------------------------------------------------------------
 

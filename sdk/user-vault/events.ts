@@ -66,6 +66,8 @@ export interface ContractInfo {
     summary: string;
     /** What would change, computed here from what is agreed and what is proposed. */
     changes: OfferingDifference;
+    /** What would be agreed to, whole. */
+    offering: Offering;
     expires_at: string;
     /** The end the service asks for. */
     contract_expires_at?: string;
@@ -183,6 +185,7 @@ export function contractView(row: ContractRow): ContractInfo {
               proposedOffering(proposal),
               row.revokedCapabilities,
             ),
+            offering: proposedOffering(proposal),
             expires_at: toTimestamp(proposal.expiresAt),
             ...(proposal.contractExpiresAt === undefined
               ? {}

@@ -116,6 +116,13 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
     rmSync(dir, { recursive: true, force: true });
   });
 
+  /** Goes to a screen; the one before may load itself again at that very moment and interrupt it. */
+  async function visit(url: string): Promise<void> {
+    await expect
+      .poll(() => page.goto(url).then((answer) => answer?.ok(), String), { timeout: STEP_TIMEOUT_MS })
+      .toBe(true);
+  }
+
   /** The screen as it is now, at both widths and in both schemes, without loading it again. */
   async function looksRight(shot: string): Promise<void> {
     for (const size of WIDTHS)
@@ -140,7 +147,8 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   }
 
   const button = (name: string) => page.getByRole("button", { name, exact: true });
-  const contractId = () => phone.vault.contracts()[0]!.contract_id;
+  /** The contract in force: a change that is agreed to makes another. */
+  const contractId = () => phone.vault.contracts().find(({ status }) => status === "active")!.contract_id;
   const userId = () => phone.vault.contracts()[0]!.user_id;
 
   /** The newest ask, from the home screen, which shows it without being loaded again. */
@@ -150,7 +158,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   }
 
   test("an empty phone says what to do, and a bad link is refused", async () => {
-    await page.goto(phone.url);
+    await visit(phone.url);
     expect(await page.innerText("h1")).toBe("Nothing waits for you");
     await looksRight("home-empty");
     await page.getByLabel("Invite link").fill("https://nowhere.example/connect");
@@ -189,7 +197,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   });
 
   test("a login is approved with the number, and what the service counts is shown", async () => {
-    await page.goto(phone.url);
+    await visit(phone.url);
     const { request_id, match_code } = await backend.ask(userId(), "Log in to Kastanie Books", {
       match_code: true,
       context: { device: "Firefox on Linux", city: "Graz", new_device: true },
@@ -223,7 +231,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   });
 
   test("what was not me is declined, reported, and needs no number", async () => {
-    await page.goto(phone.url);
+    await visit(phone.url);
     const { request_id } = await backend.ask(userId(), "Change the delivery address", { match_code: true });
     await openAsk("Change the delivery address");
     await button("This was not me").click();
@@ -241,7 +249,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
       action: "order",
       resource: `<b>${"x".repeat(200)}</b>`,
     });
-    await page.goto(phone.url);
+    await visit(phone.url);
     await openAsk("Two first editions");
     const text = await page.innerText("main");
     expect(text).toContain("<b>xxx");
@@ -263,7 +271,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
         { name: "Almanac", quantity: 2, unit_amount: 300 },
       ],
     });
-    await page.goto(phone.url);
+    await visit(phone.url);
     await openAsk("Your order 1017");
     const text = await page.innerText("main");
     for (const words of ["€25.00", "Two books", "Almanac", "€3.00"]) expect(text).toContain(words);
@@ -271,7 +279,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
     await button("Decline").click();
     await page.getByText("The service counts it as declined.").waitFor();
 
-    await page.goto(phone.url);
+    await visit(phone.url);
     await backend.expect(201, "POST", "notifications", {
       user_id: userId(),
       title: "Your parcel is on its way",
@@ -286,7 +294,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   });
 
   test("what is typed is not taken away by a change", async () => {
-    await page.goto(phone.url);
+    await visit(phone.url);
     await page.getByLabel("Invite link").fill("half a li");
     const { request_id } = await backend.ask(userId(), "Look at your orders");
     await page.getByText("This has changed in the meantime.").waitFor();
@@ -301,7 +309,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   });
 
   test("the person's own data is kept and removed", async () => {
-    await page.goto(`${phone.url}/data`);
+    await visit(`${phone.url}/data`);
     await page.getByLabel("Name").fill("address/home");
     await page.getByLabel("Value").fill("Nußallee 3, 8010 Graz");
     await button("Keep it").click();
@@ -312,7 +320,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
   });
 
   test("it can be used with the keyboard alone", async () => {
-    await page.goto(phone.url);
+    await visit(phone.url);
     await page.keyboard.press("Tab");
     expect(await page.evaluate<string>("document.activeElement.textContent")).toBe("To the content");
     await backend.ask(userId(), "Download your invoices");
@@ -345,8 +353,117 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
     expect(policy).not.toContain("unsafe");
   });
 
+  test("a proposed change is shown whole, and agreed to or declined with the same ease", async () => {
+    const [authenticate, authorization, payment] = OFFERING.capabilities;
+    await backend.expect(200, "PUT", "offerings/gold", {
+      ...OFFERING,
+      capabilities: [
+        authenticate,
+        { ...authorization, constraints: { max_per_day: 3 } },
+        payment,
+        {
+          capability: "verify_presence",
+          description: "To deliver while you are at home.",
+          constraints: { max_per_hour: 2 },
+          requires_approval_each_use: true,
+        },
+      ],
+      pricing: { ...OFFERING.pricing, amount: 699 },
+    });
+    const propose = (reason: string) =>
+      backend.expect(201, "POST", `contracts/${contractId()}/amendments`, {
+        type: "upgrade",
+        offering_id: "gold",
+        reason,
+      });
+    const before = contractId();
+    await visit(`${phone.url}/connections/${before}`);
+    await propose("Now with delivery");
+    const card = page.getByRole("region", { name: "A change is proposed" });
+    // The screen that is open follows.
+    const text = await card.innerText();
+    for (const words of [
+      "Now with delivery",
+      "The service could also",
+      "To deliver while you are at home.",
+      "at most 2 times an hour",
+      "It could no longer",
+      "To tell you of parcels.",
+      "at most 9 times a day",
+      "at most 3 times a day",
+      "€4.99 per month",
+      "€6.99 per month",
+      "days left",
+    ])
+      expect(text).toContain(words);
+    const agree = (await button("Agree").boundingBox())!;
+    const decline = (await button("Decline").boundingBox())!;
+    expect([decline.width, decline.height, decline.y]).toEqual([agree.width, agree.height, agree.y]);
+    await looksRight("change-proposed");
+
+    await button("Decline").click();
+    await card.waitFor({ state: "detached" });
+    expect(contractId()).toBe(before);
+
+    // Gone home first: the connection's screen would load itself again under the next step.
+    await visit(phone.url);
+    const { amendment_id } = await propose("Now with delivery, really");
+    await page.getByRole("link", { name: "A change is proposed." }).click();
+    await card.waitFor();
+    // From a screen that showed another proposal, nothing is agreed to.
+    const form = page.getByRole("form", { name: "Your decision" });
+    const proposal = await form.locator("input[name=proposal]").inputValue();
+    const stale = await page.request.post(`${phone.url}/connections/${before}/update`, {
+      form: { decision: "agree", proposal: "another" },
+      headers: { origin: phone.url },
+    });
+    expect(stale.status()).toBe(422);
+    expect(phone.vault.contract(before).proposal?.event_id).toBe(proposal);
+
+    await button("Agree").click();
+    await page.waitForURL((url) => url.pathname !== `/connections/${before}` && url.pathname !== "/");
+    await page.getByText("Both signatures verify, from the record alone.").waitFor();
+    expect(page.url()).toContain(contractId());
+    expect(phone.vault.contract(before)).toMatchObject({
+      status: "superseded",
+      superseded_by: contractId(),
+    });
+    const { amendments } = await backend.expect(200, "GET", `contracts/${before}/amendments`);
+    expect(amendments).toContainEqual(expect.objectContaining({ amendment_id, status: "applied" }));
+    expect(await page.innerText("main")).toContain("To deliver while you are at home.");
+
+    const { request_id } = await backend.ask(userId(), "Log in as a gold member");
+    await expect.poll(() => phone.vault.asks({ state: "open" }).length, { timeout: STEP_TIMEOUT_MS }).toBe(1);
+    await phone.vault.answer(request_id, { decision: "approved" });
+    expect((await backend.settled(request_id)).status).toBe("approved");
+  });
+
+  test("a capability is taken back after being asked once more, and the rest stays", async () => {
+    const id = contractId();
+    await visit(`${phone.url}/connections/${id}`);
+    const takeBack = page.getByRole("link", { name: /^Take back: .*pay/i });
+    await takeBack.click();
+    await looksRight("take-back");
+    await page.getByRole("link", { name: "Keep it" }).click();
+    expect(phone.vault.contract(id).capabilities).toContain("payment.one_time");
+    await takeBack.click();
+    await button("Take it back").click();
+    await page.getByText("What you took back").waitFor();
+    expect(await takeBack.count()).toBe(0);
+    await looksRight("connection-narrowed");
+    const refused = await backend.call("POST", "payment/request", {
+      user_id: userId(),
+      purpose: "Your order 1018",
+      amount: { amount: 900, currency: "EUR" },
+      description: "A book",
+    });
+    expect(refused).toMatchObject({ status: 403, body: { code: "capability_denied" } });
+    const { capabilities } = await backend.expect(200, "GET", `contracts/${id}`);
+    expect(capabilities).toEqual(["authenticate", "authorization_request", "verify_presence"]);
+  });
+
   test("a connection shows its history, and ends after being asked once more", async () => {
-    await page.goto(`${phone.url}/connections/${contractId()}`);
+    await visit(`${phone.url}/connections/${contractId()}`);
     expect(await page.innerText("main")).toContain("Auth response");
     await looksRight("connection-used");
     await page.getByRole("link", { name: "End the connection" }).click();
