@@ -3,7 +3,7 @@
 
 import type { NatsBridge } from "../../durable-objects/nats-bridge/nats-bridge.ts";
 import type { Env } from "../env.ts";
-import { fromBase58 } from "../protocol/encoding.ts";
+import { shardOf } from "../protocol/ids.ts";
 
 export const shardName = (shard: number): string => `shard-${shard}`;
 
@@ -12,12 +12,9 @@ const shardCount = (env: Env): number => Math.max(1, Number(env.BRIDGE_SHARDS));
 export const allBridges = (env: Env): DurableObjectStub<NatsBridge>[] =>
   Array.from({ length: shardCount(env) }, (_, shard) => env.NATS_BRIDGE.getByName(shardName(shard)));
 
-/** The shard a user's outbox publishes through: by the id's first bytes, which are uniform. */
-export function bridgeFor(env: Env, userId: string): DurableObjectStub<NatsBridge> {
-  const id = fromBase58(userId);
-  const shard = id === undefined ? 0 : ((id[0]! << 8) | id[1]!) % shardCount(env);
-  return env.NATS_BRIDGE.getByName(shardName(shard));
-}
+/** The shard a user's outbox publishes through. */
+export const bridgeFor = (env: Env, userId: string): DurableObjectStub<NatsBridge> =>
+  env.NATS_BRIDGE.getByName(shardName(shardOf(userId, shardCount(env))));
 
 export async function wakeBridges(env: Env): Promise<void> {
   await Promise.allSettled(allBridges(env).map((bridge) => bridge.ensure()));

@@ -43,6 +43,12 @@ export function newRoutedId(userId: string, row: number): string {
   return toBase58(concatBytes(user, rowBytes, randomBytes(RANDOM_BYTES)));
 }
 
+/** Which of `count` shards serves a user: by the id's first bytes, which are uniform. Always the same one. */
+export function shardOf(userId: string, count: number): number {
+  const id = fromBase58(userId);
+  return id === undefined ? 0 : ((id[0]! << 8) | id[1]!) % count;
+}
+
 /** The user and row an id leads to; undefined when it is not an id of ours. The row still has to hold that very id. */
 export function parseRoutedId(id: string): { userId: string; row: number } | undefined {
   if (id.length > 96) return undefined;

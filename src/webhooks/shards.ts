@@ -2,7 +2,7 @@
 // stay in the shard they were written to.
 
 import type { Env } from "../env.ts";
-import { fromBase58 } from "../protocol/encoding.ts";
+import { shardOf } from "../protocol/ids.ts";
 import type { JournalForRoutes, JournalForUsers } from "../rpc.ts";
 
 export type JournalApi = JournalForUsers & JournalForRoutes;
@@ -15,11 +15,9 @@ export const journalCount = (env: Env): number => Math.max(1, Number(env.JOURNAL
 export const journalAt = (env: Env, shard: number): JournalApi =>
   env.JOURNAL.getByName(journalName(shard)) as unknown as JournalApi;
 
-/** The shard of a user's events: by the id's first bytes, which are uniform. */
-export function journalFor(env: Env, userId: string): JournalApi {
-  const id = fromBase58(userId);
-  return journalAt(env, id === undefined ? 0 : ((id[0]! << 8) | id[1]!) % journalCount(env));
-}
+/** The shard of a user's events. */
+export const journalFor = (env: Env, userId: string): JournalApi =>
+  journalAt(env, shardOf(userId, journalCount(env)));
 
 /** The shard of events about the service itself. */
 export const serviceJournal = (env: Env): JournalApi => journalAt(env, 0);
