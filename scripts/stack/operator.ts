@@ -20,6 +20,7 @@ import {
   type OperatorLimits,
   type Permissions,
 } from "@nats-io/jwt";
+import { serviceInboxPrefix } from "../../src/protocol/subjects.ts";
 
 /** Grows when accounts, permissions or the shape below change: material of another version is refused. */
 export const OPERATOR_MATERIAL_VERSION = 1;
@@ -83,11 +84,6 @@ export interface MessageSpaceMaterial extends OperatorMaterial {
     /** Text of a .creds file: makes the stream, nothing else. */
     provisioner: string;
   };
-}
-
-/** Inbox prefix of every session the service holds; its credentials allow no other. */
-export function serviceInboxPrefix(serviceId: string): string {
-  return `_INBOX_${serviceId}`;
 }
 
 /** Inbox prefix of the credential that makes streams on the platform's cluster. */

@@ -16,8 +16,8 @@ import {
   type MessageSpaceMaterial,
   makeUserCreds,
   type ServiceSpaceMaterial,
-  serviceInboxPrefix,
 } from "../../scripts/stack/operator.ts";
+import { serviceInboxPrefix } from "../../src/protocol/subjects.ts";
 
 /** Long enough for a server on this machine to have done what it was going to do. */
 const SETTLE_MS = 300;
