@@ -15,6 +15,11 @@ const WORKERD_TEST_TIMEOUT_MS = 20_000;
 const E2E_TEST_TIMEOUT_MS = 60_000;
 /** Starting two clusters and the Worker happens in hooks. */
 const E2E_HOOK_TIMEOUT_MS = 60_000;
+/**
+ * Test files at once, of those that run servers: most of their time is waiting (for an expiry, a broker that comes
+ * back, a pause before a repeat), so more of them than cores finish sooner. Each has a stack or a Worker of its own.
+ */
+const MAX_STACKS = 4;
 
 export default defineConfig({
   test: {
@@ -46,9 +51,9 @@ export default defineConfig({
             "./test/webhook-receiver-setup.ts",
           ],
           testTimeout: WORKERD_TEST_TIMEOUT_MS,
-          // All files share one pair of clusters, and on it one durable consumer: two bridges at once
-          // would take each other's messages.
-          fileParallelism: false,
+          // All files share one pair of clusters: none of them publishes what users send, so no bridge of one file
+          // takes messages meant for another's. Tests that do are end-to-end ones, with clusters of their own.
+          maxWorkers: MAX_STACKS,
           sequence: { groupOrder: 1 },
         },
       },
@@ -59,9 +64,8 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.{ts,tsx}"],
           testTimeout: E2E_TEST_TIMEOUT_MS,
           hookTimeout: E2E_HOOK_TIMEOUT_MS,
-          // Each file runs a stack of its own and some measure time: one after the other, after the rest.
-          fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          maxWorkers: MAX_STACKS,
+          sequence: { groupOrder: 1 },
         },
       },
     ],
