@@ -24,6 +24,8 @@ const MAX_STACKS = 4;
 export default defineConfig({
   test: {
     reporters: ["default", "./test/summary-reporter.ts"],
+    // The Worker logs every call: of interest where a test fails.
+    silent: "passed-only",
     projects: [
       {
         test: {

@@ -12,6 +12,7 @@
 // sooner. Nothing here is on the path of a request: it begins after the commit and no step waits for it.
 
 import { LEAF_SALT_BYTES, type LeafOpening, leafOf } from "../src/audit/leaf.ts";
+import { errorText, log } from "../src/log.ts";
 import type { AuditEntry } from "../src/protocol/audit.ts";
 import { parseRoutedId, randomBytes } from "../src/protocol/ids.ts";
 import { fromTimestamp } from "../src/protocol/primitives.ts";
@@ -223,7 +224,7 @@ export class HeadCarrier {
       }
     } catch (error) {
       // The shard or the log died under the call. Ids and reasons only.
-      console.warn(JSON.stringify({ event: "head_not_logged", owner_id: ownerId, reason: String(error) }));
+      log("warn", "audit.head_not_logged", { owner_id: ownerId, reason: errorText(error) });
       wakeBy(Date.now() + RETRY_MS);
     } finally {
       // In the turn of the last look: an entry that comes after it begins a run of its own.

@@ -55,6 +55,7 @@ import { TILE_WIDTH, tilesBetween, tileWidth } from "../../src/audit/tiles.ts";
 import type { WitnessAddress } from "../../src/audit/witness.ts";
 import { type Config, configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
+import { errorText, type LogFields, type LogLevel, log } from "../../src/log.ts";
 import { equalBytes, toBase64 } from "../../src/protocol/encoding.ts";
 import type {
   AuditLogForJournal,
@@ -131,11 +132,8 @@ const hex = (bytes: Uint8Array): string =>
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Ids, sizes and reasons only. */
-const report = (level: "info" | "warn" | "error", event: string, facts: Record<string, unknown>): void =>
-  console[level](JSON.stringify({ event: `audit_log.${event}`, ...facts }));
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const report = (level: LogLevel, event: string, facts: LogFields): void =>
+  log(level, `audit_log.${event}`, facts);
 
 export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, AuditLogForRoutes {
   /** Replaced by tests, which let calls fail before or after they took effect. Not reachable over RPC. */
@@ -192,7 +190,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
       try {
         await this.#nextRound();
       } catch (error) {
-        report("warn", "round_failed", { reason: messageOf(error) });
+        report("warn", "round_failed", { reason: errorText(error) });
         return this.#unavailable(error instanceof Halted ? `it has halted: ${error.reason}` : "try again");
       }
     }
@@ -336,7 +334,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
     });
     // Not awaited: those who offered have their leaves published, and a slow witness holds up no round.
     this.#questions = this.#askWitnesses().catch((error: unknown) =>
-      report("warn", "witness_failed", { reason: messageOf(error) }),
+      report("warn", "witness_failed", { reason: errorText(error) }),
     );
   }
 
@@ -496,7 +494,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
     try {
       await inGroups(full, (place) => this.store.deletePartials(place));
     } catch (error) {
-      report("warn", "partials_kept", { reason: messageOf(error) });
+      report("warn", "partials_kept", { reason: errorText(error) });
     }
   }
 
@@ -525,7 +523,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
         try {
           await this.#ask(witness, published);
         } catch (error) {
-          report("warn", "witness_failed", { witness: witness.key.name, reason: messageOf(error) });
+          report("warn", "witness_failed", { witness: witness.key.name, reason: errorText(error) });
         } finally {
           this.#asking.delete(witness.key.name);
         }
@@ -696,7 +694,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
       await this.#nextRound();
       await this.#questions;
     } catch (error) {
-      report("warn", "round_failed", { reason: messageOf(error) });
+      report("warn", "round_failed", { reason: errorText(error) });
     }
     const row = this.#row();
     if (row === undefined || row.halted !== null) return;

@@ -4,6 +4,7 @@
 // Held in memory only. A crash of this shard, or of the log, fails the callers' calls, and they offer the same leaves
 // again: each object remembers its own head until it is confirmed (heads.ts), and the log knows a leaf it has.
 
+import { errorText, log } from "../../src/log.ts";
 import type { LeafPosition, OfferedLeaf, RpcResult } from "../../src/rpc.ts";
 import { MAX_OFFERED_LEAVES } from "../audit-log/audit-log.ts";
 
@@ -66,7 +67,7 @@ export class LeafCarrier {
         answer = await this.#offer(leaves);
       } catch (error) {
         // Only the reason: the log learns no more than leaves, and neither does this.
-        console.warn(JSON.stringify({ event: "leaves_not_carried", reason: String(error) }));
+        log("warn", "audit.leaves_not_carried", { reason: errorText(error) });
         answer = refused("unavailable", "the audit log could not be reached");
       }
       let at = 0;

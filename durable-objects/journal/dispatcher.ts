@@ -10,6 +10,7 @@
 // relies on them, and SQLite keeps that order.
 
 import type { SigningKey } from "../../src/crypto/signing.ts";
+import { errorText, log } from "../../src/log.ts";
 import { utf8 } from "../../src/protocol/json.ts";
 import type { WebhookEndpoint } from "../../src/rpc.ts";
 import type { AttemptRequest } from "../../src/webhooks/attempt.ts";
@@ -361,7 +362,7 @@ export class Dispatcher {
     this.refresh().then(
       () => this.#pump(),
       (error) => {
-        console.error(JSON.stringify({ event: "webhook_endpoints_unavailable", error: String(error) }));
+        log("error", "webhook.endpoints_unavailable", { error: errorText(error) });
         this.#deps.wakeBy(this.#deps.now() + INTERNAL_RETRY_MS);
       },
     );
@@ -458,9 +459,7 @@ export class Dispatcher {
     lane.inFlight.set(task.n, task);
     void this.#attempt(lane, task).catch((error) => {
       // Not the receiver's doing: nothing is noted, and the same attempt is made again.
-      console.error(
-        JSON.stringify({ event: "webhook_attempt_not_made", lane: lane.id, error: String(error) }),
-      );
+      log("error", "webhook.attempt_not_made", { lane: lane.id, error: errorText(error) });
       lane.inFlight.delete(task.n);
       lane.quietUntil = Math.max(lane.quietUntil, this.#deps.now() + INTERNAL_RETRY_MS);
       if (task.cursor?.unsettled.has(task.n)) lane.queue.unshift(task);
@@ -553,9 +552,7 @@ export class Dispatcher {
         });
       } else {
         this.#store.putDelivery({ ...row, status: "dead", next_at: null });
-        console.warn(
-          JSON.stringify({ event: "webhook_dead_letter", lane: lane.id, event_id: event.event_id, attempts }),
-        );
+        log("warn", "webhook.dead_letter", { lane: lane.id, event_id: event.event_id, attempts });
       }
       // A callback URL that we do not call says nothing about its origin: nobody was asked.
       if (isEndpoint || !("error" in result && result.error === "target_refused"))
@@ -663,7 +660,7 @@ export class Dispatcher {
           this.#store.putEndpoint(row);
         },
         (error) => {
-          console.error(JSON.stringify({ event: "webhook_disabling_not_reported", error: String(error) }));
+          log("error", "webhook.disabling_not_reported", { error: errorText(error) });
           return new Promise((resolve) => setTimeout(resolve, INTERNAL_RETRY_MS));
         },
       )

@@ -11,6 +11,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { type Config, configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
+import { type LogFields, log } from "../../src/log.ts";
 import { Publisher } from "../../src/nats/publish.ts";
 import { pullMessages } from "../../src/nats/pull.ts";
 import { BrokerSession, describeError, type LiveSession } from "../../src/nats/session.ts";
@@ -64,13 +65,13 @@ class Log {
     this.#event = event;
   }
 
-  warn(fields: Record<string, unknown>): void {
+  warn(fields: LogFields): void {
     const now = Date.now();
     if (now < this.#quietUntil) {
       this.#kept += 1;
       return;
     }
-    console.warn({ event: this.#event, ...fields, ...(this.#kept > 0 && { alike_since_last: this.#kept }) });
+    log("warn", this.#event, { ...fields, ...(this.#kept > 0 && { alike_since_last: this.#kept }) });
     this.#quietUntil = now + LOG_INTERVAL_MS;
     this.#kept = 0;
   }
@@ -131,12 +132,12 @@ export class NatsBridge extends DurableObject<Env> {
         const { status, last_error } = state[cluster];
         // Without an error it is a first attempt, under way since this call.
         if (status !== "ready" && last_error !== undefined) {
-          console.warn({ event: "bridge.session_down", shard: state.shard, cluster, ...state[cluster] });
+          log("warn", "bridge.session_down", { shard: state.shard, cluster, ...state[cluster] });
         }
       }
       await this.#publishInternal(running, "health", { at: toTimestamp(Date.now()), ...state });
     } catch (error) {
-      console.error({ event: "bridge.alarm_failed", shard: this.#shard, error: describeError(error) });
+      log("error", "bridge.alarm_failed", { shard: this.#shard, error: describeError(error) });
     }
   }
 

@@ -8,6 +8,7 @@ import type { AmendmentInput } from "../../src/contracts/amendment.ts";
 import type { ConsentReceipt } from "../../src/contracts/receipt.ts";
 import { verifyJson } from "../../src/crypto/signing.ts";
 import type { Env } from "../../src/env.ts";
+import { errorText, log } from "../../src/log.ts";
 import { decodeNkey } from "../../src/nats/nkey.ts";
 import { issueCredentials } from "../../src/nats/user-credentials.ts";
 import type { AuditEntry } from "../../src/protocol/audit.ts";
@@ -152,7 +153,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
           this.#after(vault, change);
         } catch (error) {
           // Nothing of this message was committed; it comes again. What follows may overtake it: `seq` tells.
-          console.error(JSON.stringify({ event: "receive_failed", user_id: userId, error: String(error) }));
+          log("error", "user.receive_failed", { user_id: userId, error: errorText(error) });
           outcomes.push({ handled: "retry", replies: [] });
         }
       }
@@ -662,7 +663,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       ]);
     } catch (error) {
       // The platform gives up on an alarm after a few failures; a due expiry must not be given up.
-      console.error(JSON.stringify({ event: "alarm_failed", error: String(error) }));
+      log("error", "user.alarm_failed", { user_id: this.#store.userId(), error: errorText(error) });
       await this.ctx.storage.setAlarm(Date.now() + ALARM_RETRY_MS);
     }
   }

@@ -4,6 +4,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import type { AppEnv } from "./app-env.ts";
 import { notFound, onError } from "./middleware/errors.ts";
 import { requestId } from "./middleware/request-id.ts";
+import { requestLog } from "./middleware/request-log.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
 import { settings } from "./middleware/settings.ts";
 import { onValidation } from "./middleware/validation.ts";
@@ -30,7 +31,7 @@ export const app = new OpenAPIHono<AppEnv>({ defaultHook: onValidation });
 
 app.onError(onError);
 app.notFound(notFound);
-app.use(requestId, securityHeaders, settings);
+app.use(requestId, requestLog, securityHeaders, settings);
 
 serviceRoutes(app);
 connectRoutes(app);

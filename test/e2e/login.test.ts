@@ -1,7 +1,7 @@
 // A person connects to a service and logs in: the backend over HTTPS, the Worker in workerd, both clusters and the
 // user vault, all real.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -360,5 +360,58 @@ describe("the end", () => {
     expect(contract.contract_id).not.toBe(contractId);
     const asked = await backend.ask(contract.user_id, "Log in");
     expect((await backend.settled(asked.request_id)).status).toBe("approved");
+  });
+});
+
+// Last: by now the log has seen outages, kills, refusals and everything else of this file.
+describe("the Worker's log", () => {
+  const read = () => readFileSync(stack.worker.logFile, "utf8");
+  const linesOf = (text: string) =>
+    text
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line));
+
+  it("has one JSON line for a call, found by the id the caller was given", async () => {
+    const answer = await backend.call("GET", `contracts/${"1".repeat(44)}?note=marmalade`);
+    const id = answer.headers.get("x-request-id");
+    const found = () => linesOf(read()).filter((line) => line.request_id === id);
+    await expect.poll(() => found().length, { timeout: 10_000 }).toBe(1);
+    expect(found()[0]).toEqual({
+      level: "info",
+      event: "http.request",
+      request_id: id,
+      method: "GET",
+      route: "/api/v1/contracts/:id",
+      status: 404,
+      ms: expect.any(Number),
+      key_id: stack.adminApiKey.split("_")[2],
+    });
+  });
+
+  it("holds nothing of what was written, shared, invited with or signed in with", async () => {
+    const { invite_code } = await backend.invite();
+    await backend.expect(200, "GET", `/connect/${invite_code}`);
+    const { userId } = await connected();
+    await backend.ask(userId, "later: marzipan", { context: { order: "nougat" } });
+    await backend.call("POST", "auth/request", { user_id: userId, purpose: 17, praline: "truffle" });
+    await backend.call("GET", "info", undefined, { key: `${stack.adminApiKey}x` });
+    const log = read();
+    expect(linesOf(log).length).toBeGreaterThan(50);
+    const [, , , secret] = stack.adminApiKey.split("_");
+    for (const content of [
+      PROFILE.email,
+      invite_code,
+      secret!,
+      "marmalade",
+      "marzipan",
+      "nougat",
+      "praline",
+      "truffle",
+      "Enough",
+      "Closing",
+      ...Object.values(stack.identity.secrets),
+    ])
+      expect(log.includes(content), content).toBe(false);
   });
 });

@@ -3,6 +3,7 @@
 import type { ErrorHandler, NotFoundHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { z } from "zod";
+import { log } from "../../log.ts";
 import type { AppEnv } from "../app-env.ts";
 import { ApiError, isOverload, isRestart, type ProblemDetail, problemResponse } from "../errors.ts";
 
@@ -45,12 +46,12 @@ const describe = (error: unknown) =>
     ? {
         name: error.name,
         message: error.message,
-        code: (error as { code?: unknown }).code,
+        code: String((error as { code?: unknown }).code ?? ""),
         stack: error.stack,
       }
     : { name: typeof error };
 
-function problemFor(error: unknown, log: (level: "warn" | "error") => void): ApiError {
+function problemFor(error: unknown, report: (level: "warn" | "error") => void): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof HTTPException) {
     return error.status === 415
@@ -59,14 +60,14 @@ function problemFor(error: unknown, log: (level: "warn" | "error") => void): Api
   }
   // An error from an object keeps its `code`, not its class.
   if ((error as { code?: unknown } | null)?.code === "config_invalid") {
-    log("error");
+    report("error");
     return new ApiError("internal_error", (error as Error).message);
   }
   if (isOverload(error) || (error as { retryable?: boolean } | null)?.retryable === true) {
-    log("warn");
+    report("warn");
     return new ApiError("unavailable", "the vault is busy; try again shortly");
   }
-  log("error");
+  report("error");
   // A call cut off by a restart of its object may have done its work: the caller repeats it with its
   // Idempotency-Key.
   if ((error as { durableObjectReset?: boolean } | null)?.durableObjectReset === true && isRestart(error))
@@ -77,15 +78,12 @@ function problemFor(error: unknown, log: (level: "warn" | "error") => void): Api
 export const onError: ErrorHandler<AppEnv> = (error, c) =>
   problemResponse(
     problemFor(error, (level) =>
-      console[level](
-        JSON.stringify({
-          event: "http.failed",
-          request_id: c.get("requestId"),
-          method: c.req.method,
-          route: c.req.routePath,
-          error: describe(error),
-        }),
-      ),
+      log(level, "http.failed", {
+        request_id: c.get("requestId"),
+        method: c.req.method,
+        route: c.req.routePath,
+        error: describe(error),
+      }),
     ),
   );
 
