@@ -1,6 +1,8 @@
 // What crosses between the Worker and its objects, and between objects. Deploys are not atomic: a change here
 // stays readable by the version before it.
 
+import type { Snapshot } from "./metrics/meter.ts";
+
 /** A message for one of the clusters, sealed already. */
 export interface OutboundMessage {
   cluster: "servicespace" | "messagespace";
@@ -11,6 +13,11 @@ export interface OutboundMessage {
    * Without it the message goes to whoever listens now.
    */
   msgId?: string;
+  /**
+   * Of a message its owner keeps, while no broker has acknowledged it: when the commit that made it was, in
+   * milliseconds since the epoch. For the metrics.
+   */
+  madeAt?: number;
 }
 
 /** `stored`: the stream has it (or, without msgId, it was handed to the broker). `failed`: send it again later. */
@@ -71,6 +78,25 @@ export interface BridgeState {
   unacknowledged?: number;
   redelivered?: number;
   rejected: number;
+}
+
+/** What a shard has measured, and how it stands. */
+export interface BridgeMetrics {
+  state: BridgeState;
+  /** When this life of the object began, in milliseconds since the epoch: since then it counts. */
+  startedAt: number;
+  counted: Snapshot;
+  publishing: Record<OutboundMessage["cluster"], { messages: number; bytes: number }>;
+  /** Messages held here that no user's object has taken yet. */
+  waiting: number;
+  unsent: { messages: number; oldestMs: number };
+}
+
+/** How far a shard of the journal has got. */
+export interface JournalMetrics {
+  /** Events recorded, ever. */
+  events: number;
+  endpoints: { webhookId: string; waiting: number; retrying: number }[];
 }
 
 // ---- UserConnection -------------------------------------------------------------------------------------
@@ -602,4 +628,5 @@ export interface JournalForRoutes {
     toMs: number;
   }): Promise<RpcResult<{ events: number }>>;
   testEndpoint(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>>;
+  metrics(): Promise<JournalMetrics>;
 }

@@ -172,6 +172,17 @@ export class Dispatcher {
     return this.#endpoints!;
   }
 
+  /** For each endpoint, how many events it has not got to. Includes endpoints that are disabled. */
+  waiting(lastN: number): { webhookId: string; waiting: number }[] {
+    return [...this.#rows.values()].map(({ webhook_id, position }) => {
+      const cursor = this.#cursors.get(webhook_id);
+      return {
+        webhookId: webhook_id,
+        waiting: Math.max(0, lastN - (cursor === undefined ? position : positionOf(cursor))),
+      };
+    });
+  }
+
   /** Forgets the list: the next step asks the Directory. */
   forgetEndpoints(): void {
     this.#endpointsUntil = 0;

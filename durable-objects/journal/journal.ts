@@ -24,6 +24,7 @@ import type {
   JournalEntry,
   JournalForRoutes,
   JournalForUsers,
+  JournalMetrics,
   LeafPosition,
   OfferedLeaf,
   RpcResult,
@@ -259,6 +260,19 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     const { at, duration, result } = await dispatcher.attemptOnce(endpoint, eventId, eventText(event));
     const delivered = "status" in result && isSuccess(result.status);
     return { ok: true, value: { ...attemptView(logged(at, duration, result)), delivered } };
+  }
+
+  /** How far this shard has got; reads a few rows and writes none. */
+  async metrics(): Promise<JournalMetrics> {
+    const { store, dispatcher } = await this.#open();
+    const lastN = store.last()?.n ?? 0;
+    const retrying = store.retrying();
+    return {
+      events: lastN,
+      endpoints: dispatcher
+        .waiting(lastN)
+        .map(({ webhookId, waiting }) => ({ webhookId, waiting, retrying: retrying.get(webhookId) ?? 0 })),
+    };
   }
 
   // ---- The alarm ----------------------------------------------------------------------------------------

@@ -293,6 +293,19 @@ export class Store {
     );
   }
 
+  /** Deliveries that will be tried again, by endpoint; those to callback URLs as one. */
+  retrying(): Map<string, number> {
+    const rows = this.#rows<{ lane: string; count: number }>(
+      "SELECT lane, count(*) AS count FROM deliveries WHERE next_at IS NOT NULL GROUP BY lane",
+    );
+    const byEndpoint = new Map<string, number>();
+    for (const { lane, count } of rows) {
+      const id = isCallbackLane(lane) ? CALLBACK : lane;
+      byEndpoint.set(id, (byEndpoint.get(id) ?? 0) + count);
+    }
+    return byEndpoint;
+  }
+
   /** Dead letters, newest first; `target` is an endpoint's id or `callback`. */
   dead(target: string | undefined, upTo: number, limit: number): { lane: string; n: number }[] {
     const [from, to] =

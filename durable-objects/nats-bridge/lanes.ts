@@ -34,6 +34,15 @@ const LONGEST_RETRY_MS = 60_000;
  * stream is no place for what nobody will take. The sender repeats it in any case.
  */
 const MAX_DELIVERIES = 1_440;
+/**
+ * An object that answers, and says `retry` to this one message again and again, is up: the message is what fails.
+ * It is given up after this many deliveries, about a quarter of an hour in which whatever else the object needs
+ * (the Directory, during setup) may have come back.
+ */
+export const MAX_RETRIED_DELIVERIES = 20;
+
+/** `rejected`: taken in by nobody, before decryption. `given_up`: never taken in. */
+export type Settlement = "done" | "rejected" | "retry" | "given_up";
 
 /** A message nobody accepted, as told to `internal.rejected`: ids and a reason, no content. */
 export interface Rejection {
@@ -49,6 +58,7 @@ export interface LanesOptions {
   /** Publishes what the object answered, best effort. */
   reply(messages: OutboundMessage[]): void;
   reject(rejection: Rejection): void;
+  onSettled?(delivery: Delivery, settlement: Settlement): void;
   /** A call that failed: the object threw, or did not answer. */
   onFailure(userId: string, messages: number, error: unknown): void;
 }
@@ -100,6 +110,13 @@ export class Lanes {
     this.#options = options;
   }
 
+  /** Messages waiting for their turn. */
+  get waiting(): number {
+    let messages = 0;
+    for (const lane of this.#lanes.values()) messages += lane.length;
+    return messages;
+  }
+
   /** Takes a message over. It is settled by the time its object has answered, or at once. */
   accept(delivery: Delivery): void {
     const { serviceId, reject } = this.#options;
@@ -107,6 +124,7 @@ export class Lanes {
     if (userId === undefined || !identityId.safeParse(userId).success) {
       reject({ reason: "subject" });
       delivery.terminate();
+      this.#options.onSettled?.(delivery, "given_up");
       return;
     }
     if (delivery.bytes.length > MAX_ENVELOPE_BYTES) {
@@ -162,7 +180,7 @@ export class Lanes {
   }
 
   async #deliver(userId: string, group: Delivery[]): Promise<void> {
-    const { receive, reply, reject, onFailure } = this.#options;
+    const { receive, reply, reject, onFailure, onSettled } = this.#options;
     let outcomes: InboundOutcome[];
     try {
       const messages = group.map(({ subject, bytes }) => ({ subject, bytes }));
@@ -183,10 +201,12 @@ export class Lanes {
     for (const [at, { handled, rejected, replies: own }] of outcomes.entries()) {
       const delivery = group[at]!;
       if (handled === "retry") {
-        this.#retry(userId, delivery, retryDelayMs(delivery.deliveryCount), false);
+        if (delivery.deliveryCount >= MAX_RETRIED_DELIVERIES) this.#giveUp(userId, delivery, "undeliverable");
+        else this.#retry(userId, delivery, retryDelayMs(delivery.deliveryCount), false);
         continue;
       }
       delivery.ack();
+      onSettled?.(delivery, rejected === undefined ? "done" : "rejected");
       replies.push(...own);
       if (rejected !== undefined) reject({ user_id: userId, ...rejected });
     }
@@ -206,10 +226,12 @@ export class Lanes {
     waiting.set(delivery.sequence, { until: now + delayMs + ACK_WAIT_MS, alone });
     this.#putBack.set(userId, waiting);
     delivery.retryAfter(delayMs);
+    this.#options.onSettled?.(delivery, "retry");
   }
 
   #giveUp(userId: string, delivery: Delivery, reason: string): void {
     this.#options.reject({ reason, user_id: userId });
     delivery.terminate();
+    this.#options.onSettled?.(delivery, "given_up");
   }
 }

@@ -12,6 +12,7 @@ import { DurableObject } from "cloudflare:workers";
 import { type Config, configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
 import { type LogFields, log } from "../../src/log.ts";
+import { Meter, type Snapshot } from "../../src/metrics/meter.ts";
 import { Publisher } from "../../src/nats/publish.ts";
 import { pullMessages } from "../../src/nats/pull.ts";
 import { BrokerSession, describeError, type LiveSession } from "../../src/nats/session.ts";
@@ -26,8 +27,15 @@ import { daysLeft } from "../../src/nats/user-jwt.ts";
 import { utf8 } from "../../src/protocol/json.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { internalSubject, serviceInboxPrefix } from "../../src/protocol/subjects.ts";
-import type { BridgeState, OutboundMessage, PublishOutcome, SessionState } from "../../src/rpc.ts";
+import type {
+  BridgeMetrics,
+  BridgeState,
+  OutboundMessage,
+  PublishOutcome,
+  SessionState,
+} from "../../src/rpc.ts";
 import { Lanes, type Rejection } from "./lanes.ts";
+import { Unsent } from "./unsent.ts";
 
 /** An idle object is evicted after some two minutes; and after a crash this is how long inbound messages wait. */
 const ALARM_INTERVAL_MS = 10_000;
@@ -84,6 +92,10 @@ export class NatsBridge extends DurableObject<Env> {
   #lanes: Lanes | undefined;
   /** Messages rejected since this life of the object began. */
   #rejected = 0;
+  /** What this life of the object has counted: of its own work, and of the Worker isolates that report to it. */
+  readonly #meter = new Meter();
+  readonly #unsent = new Unsent();
+  readonly #startedAt = Date.now();
   #backlog: { at: number; value: Promise<Backlog | undefined> } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -113,6 +125,27 @@ export class NatsBridge extends DurableObject<Env> {
       ...(await this.#currentBacklog(clusters.servicespace.session)),
       rejected: this.#rejected,
     };
+  }
+
+  /** Everything measured here. Rejects with ConfigError. */
+  async metrics(): Promise<BridgeMetrics> {
+    const { clusters } = await this.#start();
+    return {
+      state: await this.state(),
+      startedAt: this.#startedAt,
+      counted: this.#meter.snapshot(),
+      publishing: {
+        servicespace: clusters.servicespace.publisher.load,
+        messagespace: clusters.messagespace.publisher.load,
+      },
+      waiting: this.#lanes?.waiting ?? 0,
+      unsent: this.#unsent.read(Date.now()),
+    };
+  }
+
+  /** Takes over what a Worker isolate has counted. */
+  async report(counted: Snapshot): Promise<void> {
+    this.#meter.add(counted);
   }
 
   /** Makes sure that the sessions are up or on their way. Rejects with ConfigError. */
@@ -162,6 +195,7 @@ export class NatsBridge extends DurableObject<Env> {
         creds,
         inboxPrefix: serviceInboxPrefix(config.serviceId),
         name: `vault-bridge-${this.#shard}`,
+        onEnd: () => this.#meter.count("vettid_session_ended_total", { cluster: name }),
         ...(onUp !== undefined && { onUp }),
       });
       const failed = new Log("bridge.publish_failed");
@@ -195,15 +229,27 @@ export class NatsBridge extends DurableObject<Env> {
       receive: (userId, messages) => this.env.USER_CONNECTION.getByName(userId).receive(messages),
       reply: (messages) => void this.#publish(running, messages),
       reject: (rejection) => this.#reject(running, rejection),
-      onFailure: (userId, messages, error) =>
-        failed.warn({ shard: this.#shard, user_id: userId, messages, error: describeError(error) }),
+      onSettled: (delivery, outcome) => {
+        this.#meter.count("vettid_received_total", { outcome });
+        if (outcome === "done") {
+          const age = Math.max(0, Date.now() - delivery.storedAt) / 1_000;
+          this.#meter.observe("vettid_received_age_seconds", {}, age);
+        }
+      },
+      onFailure: (userId, messages, error) => {
+        this.#meter.count("vettid_object_calls_failed_total");
+        failed.warn({ shard: this.#shard, user_id: userId, messages, error: describeError(error) });
+      },
     });
     this.#lanes = lanes;
     pullMessages(session, {
       stream: FROM_USER_STREAM,
       consumer: BRIDGE_CONSUMER,
       inboxPrefix: serviceInboxPrefix(serviceId),
-      onDelivery: (delivery) => lanes.accept(delivery),
+      onDelivery: (delivery) => {
+        if (delivery.deliveryCount > 1) this.#meter.count("vettid_received_redelivered_total");
+        lanes.accept(delivery);
+      },
     });
   }
 
@@ -213,15 +259,33 @@ export class NatsBridge extends DurableObject<Env> {
       (Object.keys(clusters) as ClusterName[]).map(async (name) => {
         const places = [...batch.keys()].filter((at) => batch[at]!.cluster === name);
         if (places.length === 0) return;
+        const begun = Date.now();
         const own = await clusters[name].publisher.publish(places.map((at) => batch[at]!));
-        for (const [index, at] of places.entries()) outcomes[at] = own[index]!;
+        const now = Date.now();
+        this.#meter.observe("vettid_publish_duration_seconds", { cluster: name }, (now - begun) / 1_000);
+        for (const [index, at] of places.entries()) {
+          outcomes[at] = own[index]!;
+          this.#measureOutcome(batch[at]!, own[index]!, now);
+        }
       }),
     );
     return outcomes;
   }
 
+  #measureOutcome(message: OutboundMessage, outcome: PublishOutcome, now: number): void {
+    this.#meter.count("vettid_published_total", { cluster: message.cluster, outcome });
+    if (outcome === "failed") {
+      this.#unsent.failed(message, now);
+      return;
+    }
+    this.#unsent.stored(message);
+    if (message.madeAt !== undefined)
+      this.#meter.observe("vettid_outbox_age_seconds", {}, Math.max(0, now - message.madeAt) / 1_000);
+  }
+
   #reject(running: Running, rejection: Rejection): void {
     this.#rejected += 1;
+    this.#meter.count("vettid_rejected_total", { reason: rejection.reason });
     void this.#publishInternal(running, "rejected", { ...rejection, at: toTimestamp(Date.now()) });
   }
 

@@ -145,6 +145,8 @@ export class Vault {
     messageSpace: string;
     setup: boolean;
     sending: number;
+    /** Of a message that is kept until it is receipted. */
+    madeAt?: number;
   }): OutboundMessage[] {
     const { serviceId } = this.config;
     const stored: OutboundMessage = {
@@ -152,6 +154,7 @@ export class Vault {
       subject: messageSpaceSubject(message.messageSpace, serviceId, message.eventType, message.ref),
       bytes: message.bytes,
       msgId: `${message.eventId}-${message.sending}`,
+      ...(message.madeAt === undefined ? {} : { madeAt: message.madeAt }),
     };
     if (!message.setup || message.ref === undefined) return [stored];
     const live: OutboundMessage = {
@@ -172,6 +175,7 @@ export class Vault {
       messageSpace: contract.message_space,
       setup: row.seq === 0,
       sending: row.sendings + 1,
+      ...(row.sendings === 0 ? { madeAt: row.created_at } : {}),
     });
   }
 }

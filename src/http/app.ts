@@ -3,6 +3,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { AppEnv } from "./app-env.ts";
 import { notFound, onError } from "./middleware/errors.ts";
+import { measure } from "./middleware/measure.ts";
 import { requestId } from "./middleware/request-id.ts";
 import { requestLog } from "./middleware/request-log.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
@@ -19,6 +20,7 @@ import { customRoutes } from "./routes/custom.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { inviteRoutes } from "./routes/invites.ts";
 import { logRoutes } from "./routes/log.ts";
+import { metricsRoutes } from "./routes/metrics.ts";
 import { offeringRoutes } from "./routes/offerings.ts";
 import { openApiRoutes } from "./routes/openapi.ts";
 import { requestRoutes } from "./routes/requests.ts";
@@ -31,9 +33,10 @@ export const app = new OpenAPIHono<AppEnv>({ defaultHook: onValidation });
 
 app.onError(onError);
 app.notFound(notFound);
-app.use(requestId, requestLog, securityHeaders, settings);
+app.use(requestId, requestLog, measure, securityHeaders, settings);
 
 serviceRoutes(app);
+metricsRoutes(app);
 connectRoutes(app);
 offeringRoutes(app);
 apiKeyRoutes(app);

@@ -8,6 +8,7 @@ import type { AppEnv } from "./app-env.ts";
 import { type ApiErrorCode, PROBLEMS } from "./errors.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { readBody } from "./middleware/body.ts";
+import { classify } from "./middleware/measure.ts";
 import { limitPublicRate } from "./middleware/rate-limit.ts";
 import { problemSchema } from "./schemas.ts";
 
@@ -60,6 +61,7 @@ export function defineRoute<const Path extends string, const Options extends Rou
   ];
   // Before validation: nothing of a body is read for a caller who may not send one.
   const middleware: MiddlewareHandler<AppEnv>[] = [
+    classify(scope),
     isPublic ? limitPublicRate : authenticate(scope),
     ...(takesBody ? [readBody] : []),
   ];

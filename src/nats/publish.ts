@@ -49,6 +49,11 @@ export class Publisher {
     this.#onFailures = onFailures;
   }
 
+  /** What is in flight now. */
+  get load(): { messages: number; bytes: number } {
+    return { messages: this.#messages, bytes: this.#bytes };
+  }
+
   /** Publishes a batch; the outcomes are in its order. Never rejects. Takes at most about six seconds. */
   async publish(batch: readonly OutboundMessage[]): Promise<PublishOutcome[]> {
     const tally = new Tally(batch.length);

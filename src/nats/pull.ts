@@ -23,6 +23,8 @@ const MAX_REFUSALS = 4;
 /** What ends a pull request, as the code of a message without content. */
 const STATUS = { heartbeat: 100, nothingThere: 404, timeIsUp: 408, conflict: 409 } as const;
 
+const NANOS_PER_MS = 1_000_000;
+
 const ACK = utf8("+ACK");
 const TERMINATE = utf8("+TERM");
 
@@ -35,6 +37,8 @@ export interface Delivery {
   readonly sequence: number;
   /** How often it was delivered, counting this time; after a crash of the server it may be too low. */
   readonly deliveryCount: number;
+  /** When the broker stored it, by its clock; milliseconds since the epoch. */
+  readonly storedAt: number;
   /** Handled: the stream forgets it. */
   ack(): void;
   /** Not handled: deliver it again after a pause. */
@@ -44,14 +48,20 @@ export interface Delivery {
 }
 
 /** The numbers in the subject an acknowledgement goes to; undefined when the message is not from a consumer. */
-export function parseAckSubject(reply: string): { deliveryCount: number; sequence: number } | undefined {
+export function parseAckSubject(
+  reply: string,
+): { deliveryCount: number; sequence: number; storedAt: number } | undefined {
   const tokens = reply.split(".");
   // Nine tokens, or eleven and more in servers that put a domain and the account's hash in front.
   const at = tokens.length === 9 ? 4 : tokens.length >= 11 ? 6 : undefined;
   if (at === undefined || tokens[0] !== "$JS" || tokens[1] !== "ACK") return undefined;
   const [deliveryCount, sequence] = [Number(tokens[at]), Number(tokens[at + 1])];
-  return Number.isSafeInteger(deliveryCount) && Number.isSafeInteger(sequence)
-    ? { deliveryCount, sequence }
+  // Behind the consumer's own sequence, in nanoseconds: past what a number holds exactly, and exact enough.
+  const storedAt = Math.floor(Number(tokens[at + 3]) / NANOS_PER_MS);
+  return Number.isSafeInteger(deliveryCount) &&
+    Number.isSafeInteger(sequence) &&
+    Number.isSafeInteger(storedAt)
+    ? { deliveryCount, sequence, storedAt }
     : undefined;
 }
 
@@ -172,7 +182,10 @@ class Puller {
     else this.#timer = setTimeout(() => this.pull(), REFUSED_PAUSE_MS);
   }
 
-  #take(message: Msg, { sequence, deliveryCount }: { sequence: number; deliveryCount: number }): Delivery {
+  #take(
+    message: Msg,
+    { sequence, deliveryCount, storedAt }: NonNullable<ReturnType<typeof parseAckSubject>>,
+  ): Delivery {
     // A copy: the payload is a window on the frame it came in, other users' messages beside it, and sending a
     // window through RPC sends what lies behind it.
     const bytes = message.data.slice();
@@ -190,6 +203,7 @@ class Puller {
       bytes,
       sequence,
       deliveryCount,
+      storedAt,
       ack: () => settle(ACK),
       retryAfter: (delayMs) => settle(utf8(`-NAK ${JSON.stringify({ delay: nanos(delayMs) })}`)),
       terminate: () => settle(TERMINATE),

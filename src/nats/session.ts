@@ -99,6 +99,8 @@ export interface SessionOptions {
   name: string;
   /** Makes what the session needs; until it has, the session is not ready. */
   onUp?(session: LiveSession): Promise<void>;
+  /** A session ended, or an attempt failed. */
+  onEnd?(): void;
 }
 
 /** What went wrong, for people: never credentials, which the library does not put into its errors. */
@@ -226,6 +228,7 @@ export class BrokerSession {
       if (stopped.aborted) return;
       this.#connection = undefined;
       this.#apply({ type: "down", error });
+      this.#options.onEnd?.();
       await sleep(pauseMs(this.#phase.failures, Math.random()), stopped);
     }
   }

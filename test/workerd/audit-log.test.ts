@@ -1,7 +1,13 @@
 // The AuditLog where it runs, with its real database, the real bucket and real witnesses: what a crash at any step
 // leaves, what a restored storage is told, and that whatever is handed out holds for someone who has only the key.
 
-import { abortAllDurableObjects, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import {
+  abortAllDurableObjects,
+  createExecutionContext,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import {
@@ -758,7 +764,8 @@ describe("witnesses", () => {
 });
 
 describe("the log over HTTP", () => {
-  const get = (path: string) => app.request(`https://vault.example.com${path}`, {}, env);
+  const get = (path: string) =>
+    app.request(`https://vault.example.com${path}`, {}, env, createExecutionContext());
 
   it("serves what was published, to be cached for as long as it stays", async () => {
     expect((await get("/log/checkpoint")).status).toBe(404);

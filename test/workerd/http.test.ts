@@ -1,6 +1,6 @@
 // The HTTP surface: who may call what, what is refused and how, and what a repeated call gets.
 
-import { abortAllDurableObjects, reset } from "cloudflare:test";
+import { abortAllDurableObjects, createExecutionContext, reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import { formatApiKey, parseApiKey } from "../../src/http/api-key.ts";
@@ -84,6 +84,7 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "POST /api/v1/webhooks/{id}/test": "admin",
   "PUT /api/v1/secrets/{secret_id}": "requests:write",
   "GET /api/v1/info": "requests:read",
+  "GET /api/v1/metrics": "requests:read",
   "GET /api/v1/offerings": "contracts:read",
   "GET /api/v1/offerings/{id}": "contracts:read",
   "PUT /api/v1/offerings/{id}": "admin",
@@ -557,6 +558,7 @@ describe("what breaks inside", () => {
         headers: { authorization: `Bearer ${await freshKey()}` },
       }),
       { ...env, ...changed } as never,
+      createExecutionContext(),
     );
     for (const spy of spies) spy.mockRestore();
     return {
@@ -616,6 +618,97 @@ describe("what breaks inside", () => {
       status: "not_ready",
       shards: [{ servicespace: { status: "closed" } }],
     });
+  });
+});
+
+describe("the metrics", () => {
+  afterEach(() => reset());
+
+  interface Metrics {
+    families: { name: string; type: string; samples: { name: string; labels: Body; value: number }[] }[];
+  }
+  const gathered = async (): Promise<Metrics> => {
+    const answer = await call("GET", "/api/v1/metrics", { headers: { accept: "application/json" } });
+    expect(answer.status).toBe(200);
+    return answer.body;
+  };
+  /** The sum over the samples of this name whose labels include these. */
+  const sumOf = ({ families }: Metrics, name: string, labels: Record<string, string> = {}): number =>
+    families
+      .flatMap(({ samples }) => samples)
+      .filter((sample) => sample.name === name)
+      .filter((sample) => Object.entries(labels).every(([label, value]) => sample.labels[label] === value))
+      .reduce((sum, { value }) => sum + value, 0);
+
+  it("are Prometheus text unless JSON is asked for, of the same families", async () => {
+    const text = await call("GET", "/api/v1/metrics");
+    expect(text.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const names = (text.body as string).split("\n").flatMap((line) => line.match(/^# TYPE (\S+)/)?.[1] ?? []);
+    const { families } = await gathered();
+    for (const name of ["vettid_session_up", "vettid_bridge_up", "vettid_journal_events_total"])
+      expect(names).toContain(name);
+    expect(families.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
+    expect((await call("GET", "/api/v1/metrics", { headers: { accept: "*/*" } })).body).toContain("# HELP");
+  });
+
+  it("count calls by class and status, and how long they took", async () => {
+    const before = await gathered();
+    await call("GET", "/api/v1/info");
+    await call("GET", "/api/v1/info");
+    await call("GET", "/api/v1/info", { key: "svk_dev_nobody" });
+    await call("GET", "/api/v1/requests?user_id=nobody&limit=0");
+    await call("GET", "/api/v1/events?wait=0");
+    await call("GET", "/nothing");
+    await call("GET", "/health");
+    const after = await gathered();
+    const counted = (labels: Record<string, string>) =>
+      sumOf(after, "vettid_http_requests_total", labels) -
+      sumOf(before, "vettid_http_requests_total", labels);
+    // And the first look itself, counted once it was answered.
+    expect(counted({ class: "requests:read", status: "200" })).toBe(3);
+    expect(counted({ class: "requests:read", status: "401" })).toBe(1);
+    expect(counted({ class: "requests:read", status: "400" })).toBe(1);
+    expect(counted({ class: "wait", status: "200" })).toBe(1);
+    expect(counted({ class: "none", status: "404" })).toBe(1);
+    expect(counted({ class: "public", status: "200" })).toBe(1);
+    const timed = (metrics: Metrics) => sumOf(metrics, "vettid_http_request_duration_seconds_count");
+    expect(timed(after) - timed(before)).toBe(8);
+  });
+
+  it("show what was sent to and received from the brokers, and what could not be sent", async () => {
+    const peer = await connectedPeer();
+    await call("POST", "/api/v1/auth/request", { body: { ...ask, user_id: peer.id } });
+    await expect
+      .poll(async () =>
+        sumOf(await gathered(), "vettid_published_total", { cluster: "messagespace", outcome: "stored" }),
+      )
+      .toBeGreaterThanOrEqual(2);
+    const metrics = await gathered();
+    expect(sumOf(metrics, "vettid_session_up")).toBe(2);
+    expect(sumOf(metrics, "vettid_outbox_age_seconds_count")).toBeGreaterThanOrEqual(2);
+    expect(sumOf(metrics, "vettid_outbox_unsent_messages")).toBe(0);
+    expect(sumOf(metrics, "vettid_stream_pending_messages")).toBe(0);
+    expect(sumOf(metrics, "vettid_journal_events_total")).toBeGreaterThan(0);
+  });
+
+  it("say which shard does not answer", async () => {
+    const gone = {
+      getByName: () => ({
+        report: () => Promise.reject(new Error("gone")),
+        metrics: () => Promise.reject(new Error("gone")),
+      }),
+    };
+    const response = await app.fetch(
+      new Request("https://vault.example.com/api/v1/metrics", {
+        headers: { authorization: `Bearer ${inject("adminApiKey")}` },
+      }),
+      { ...env, NATS_BRIDGE: gone } as never,
+      createExecutionContext(),
+    );
+    expect(response.status).toBe(200);
+    const text = await response.text();
+    expect(text).toContain('vettid_bridge_up{shard="0"} 0');
+    expect(text).toContain('vettid_journal_up{shard="0"} 1');
   });
 });
 

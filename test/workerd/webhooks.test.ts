@@ -1,6 +1,6 @@
 // The routes of events and webhooks, over HTTP, with journal, Directory and receivers as they are.
 
-import { abortAllDurableObjects, reset } from "cloudflare:test";
+import { abortAllDurableObjects, createExecutionContext, reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { Journal } from "../../durable-objects/journal/journal.ts";
@@ -343,6 +343,7 @@ describe("several shards", () => {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
       sharded,
+      createExecutionContext(),
     );
     expect(response.ok).toBe(true);
     return response.json();

@@ -24,6 +24,7 @@ class Sent implements Delivery {
 
   readonly sequence: number;
   readonly deliveryCount: number;
+  readonly storedAt = 0;
 
   constructor(userId: string, sequence: number, deliveryCount = 1, size = 10) {
     this.sequence = sequence;
@@ -72,14 +73,9 @@ test("pauses double from a second to a minute", () => {
 });
 
 test("the subject of an acknowledgement tells sequence and delivery count, in its old and its new form", () => {
-  expect(parseAckSubject("$JS.ACK.FROM_USER.BRIDGE.3.1234.1300.1700000000000000000.7")).toEqual({
-    deliveryCount: 3,
-    sequence: 1234,
-  });
-  expect(parseAckSubject("$JS.ACK._.hash.FROM_USER.BRIDGE.3.1234.1300.1700000000000000000.7")).toEqual({
-    deliveryCount: 3,
-    sequence: 1234,
-  });
+  const place = { deliveryCount: 3, sequence: 1234, storedAt: 1_700_000_000_000 };
+  expect(parseAckSubject("$JS.ACK.FROM_USER.BRIDGE.3.1234.1300.1700000000000000000.7")).toEqual(place);
+  expect(parseAckSubject("$JS.ACK._.hash.FROM_USER.BRIDGE.3.1234.1300.1700000000000000000.7")).toEqual(place);
   for (const other of [
     "",
     "_INBOX.x.1",

@@ -277,6 +277,7 @@ export const operations: Operations = {
   info: { method: "GET", path: "info", repeat: "always", gives: "json" },
   "manifest.get": { method: "GET", path: "manifest", repeat: "always", gives: "json" },
   "manifest.put": { method: "PUT", path: "manifest", input: "body", repeat: "always", gives: "json" },
+  metrics: { method: "GET", path: "metrics", repeat: "always", gives: "json" },
   "notifications.get": {
     method: "GET",
     path: "notifications/{id}",

@@ -8,6 +8,8 @@ import type { CallOptions } from "../transport.ts";
 export interface Api {
   /** Who this service is */
   info(options?: CallOptions): Promise<InfoAnswer>;
+  /** What is measured: sessions, lag, outbox, calls. Prometheus text format 0.0.4; with `Accept: application/json` the same families as JSON. Counters are kept in memory: each family's help says since when. */
+  metrics(options?: CallOptions): Promise<Metrics>;
   readonly apiKeys: {
     /** Make an API key */
     create(input: ApiKeysCreateInput, options?: CallOptions): Promise<CreatedApiKey>;
@@ -1677,6 +1679,23 @@ export interface Invite {
   expires_at: string;
   max_uses: number;
   offering_id?: string;
+}
+
+export interface Metrics {
+  /** When it was gathered. */
+  at: string;
+  families: {
+    name: string;
+    type: "counter" | "gauge" | "histogram";
+    /** What it counts, in which unit, and since when. */
+    help: string;
+    samples: {
+      /** The family's name; a histogram's end in _bucket, _sum, _count. */
+      name: string;
+      labels: Record<string, string>;
+      value: number;
+    }[];
+  }[];
 }
 
 export interface NotificationsAnswer {

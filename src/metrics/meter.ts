@@ -1,0 +1,105 @@
+// Counts in memory: cheap enough for every call, and nothing written. A meter's content can be taken out as plain
+// data and added to another meter, which is how many short-lived isolates come to one sum.
+
+import { COUNTERS, type CounterName, HISTOGRAMS, type HistogramName } from "./families.ts";
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** Series one meter holds at most. Labels are words of ours; should one ever not be, memory stays bounded. */
+const MAX_SERIES = 2_000;
+
+export interface CounterSeries {
+  family: CounterName;
+  labels: Labels;
+  value: number;
+}
+export interface HistogramSeries {
+  family: HistogramName;
+  labels: Labels;
+  /** How many values fell into each bucket, the last beyond every bound; not cumulative. */
+  counts: number[];
+  sum: number;
+}
+
+/** A meter's content as it crosses between objects. */
+export interface Snapshot {
+  counters: CounterSeries[];
+  histograms: HistogramSeries[];
+}
+
+const keyOf = (family: string, labels: Labels): string =>
+  `${family} ${Object.keys(labels)
+    .sort()
+    .map((name) => `${name}=${labels[name]}`)
+    .join(" ")}`;
+
+export class Meter {
+  readonly #counters = new Map<string, CounterSeries>();
+  readonly #histograms = new Map<string, HistogramSeries>();
+
+  get isEmpty(): boolean {
+    return this.#counters.size === 0 && this.#histograms.size === 0;
+  }
+
+  count(family: CounterName, labels: Labels = {}, by = 1): void {
+    const series = this.#find(this.#counters, family, labels, () => ({ family, labels, value: 0 }));
+    if (series !== undefined) series.value += by;
+  }
+
+  observe(family: HistogramName, labels: Labels, value: number): void {
+    const { buckets } = HISTOGRAMS[family];
+    const series = this.#histogram(family, labels);
+    if (series === undefined) return;
+    const at = buckets.findIndex((bound) => value <= bound);
+    series.counts[at === -1 ? buckets.length : at]! += 1;
+    series.sum += value;
+  }
+
+  /** Adds what another meter counted. Families this version does not know, or knows otherwise, are left out. */
+  add({ counters, histograms }: Snapshot): void {
+    for (const { family, labels, value } of counters)
+      if (Object.hasOwn(COUNTERS, family)) this.count(family, labels, value);
+    for (const { family, labels, counts, sum } of histograms) {
+      if (!Object.hasOwn(HISTOGRAMS, family) || counts.length !== HISTOGRAMS[family].buckets.length + 1)
+        continue;
+      const series = this.#histogram(family, labels);
+      if (series === undefined) continue;
+      for (const [at, count] of counts.entries()) series.counts[at]! += count;
+      series.sum += sum;
+    }
+  }
+
+  snapshot(): Snapshot {
+    return {
+      counters: [...this.#counters.values()].map((series) => ({ ...series })),
+      histograms: [...this.#histograms.values()].map((series) => ({ ...series, counts: [...series.counts] })),
+    };
+  }
+
+  /** The content, which then begins anew. */
+  take(): Snapshot {
+    const taken = this.snapshot();
+    this.#counters.clear();
+    this.#histograms.clear();
+    return taken;
+  }
+
+  #histogram(family: HistogramName, labels: Labels): HistogramSeries | undefined {
+    return this.#find(this.#histograms, family, labels, () => ({
+      family,
+      labels,
+      counts: new Array<number>(HISTOGRAMS[family].buckets.length + 1).fill(0),
+      sum: 0,
+    }));
+  }
+
+  #find<S>(all: Map<string, S>, family: string, labels: Labels, make: () => S): S | undefined {
+    const key = keyOf(family, labels);
+    let series = all.get(key);
+    if (series === undefined && all.size < MAX_SERIES) {
+      series = make();
+      all.set(key, series);
+    }
+    return series;
+  }
+}
