@@ -11,6 +11,7 @@
 // Cost: one row for each confirmed head, however many entries it covers, and one for the alarm where none is set
 // sooner. Nothing here is on the path of a request: it begins after the commit and no step waits for it.
 
+import { atPoint } from "../src/at-point.ts";
 import { LEAF_SALT_BYTES, type LeafOpening, leafOf } from "../src/audit/leaf.ts";
 import { errorText, log } from "../src/log.ts";
 import type { AuditEntry } from "../src/protocol/audit.ts";
@@ -209,17 +210,19 @@ export class HeadCarrier {
         const next = this.#next();
         if (next === undefined) return;
         const leaf = leafOf({ salt: next.salt, ownerId, head: next.head });
-        const answer = await inTime(offer([{ leaf }]));
+        const answer = await inTime(atPoint("head.offer", () => offer([{ leaf }])));
         if (!answer.ok) return wakeBy(Date.now() + RETRY_MS);
         const [{ index } = {}] = answer.value;
         if (index === undefined) throw new Error("the log answered for no leaf");
-        sql.exec(
-          "INSERT OR IGNORE INTO heads (n, head, salt, leaf_index, at) VALUES (?, ?, ?, ?, ?)",
-          next.n,
-          next.head,
-          next.salt.slice().buffer,
-          index,
-          next.at,
+        atPoint("head.noted", () =>
+          sql.exec(
+            "INSERT OR IGNORE INTO heads (n, head, salt, leaf_index, at) VALUES (?, ?, ?, ?, ?)",
+            next.n,
+            next.head,
+            next.salt.slice().buffer,
+            index,
+            next.at,
+          ),
         );
       }
     } catch (error) {

@@ -4,6 +4,8 @@
 // released: a new version of the code appends. All missing steps run in one transaction, so a crash in between
 // leaves the database as it was, and the next start takes the same steps again.
 
+import { atPoint } from "../src/at-point.ts";
+
 const TABLE = "schema_version";
 
 /** How many steps a database has taken; 0 for one that nothing was ever written to. Writes nothing. */
@@ -24,13 +26,15 @@ export function schemaVersion(storage: DurableObjectStorage): number {
 export function migrate(storage: DurableObjectStorage, steps: readonly string[]): void {
   const taken = schemaVersion(storage);
   if (taken >= steps.length) return;
-  storage.transactionSync(() => {
-    for (const step of steps.slice(taken)) storage.sql.exec(step);
-    if (taken === 0) {
-      storage.sql.exec(
-        `CREATE TABLE ${TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL)`,
-      );
-    }
-    storage.sql.exec(`INSERT OR REPLACE INTO ${TABLE} (id, version) VALUES (1, ?)`, steps.length);
-  });
+  atPoint("object.migrate", () =>
+    storage.transactionSync(() => {
+      for (const step of steps.slice(taken)) storage.sql.exec(step);
+      if (taken === 0) {
+        storage.sql.exec(
+          `CREATE TABLE ${TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL)`,
+        );
+      }
+      storage.sql.exec(`INSERT OR REPLACE INTO ${TABLE} (id, version) VALUES (1, ?)`, steps.length);
+    }),
+  );
 }

@@ -28,6 +28,7 @@
 // together, by whoever may do both: that shows only against a checkpoint held elsewhere, by a witness or a customer.
 
 import { DurableObject } from "cloudflare:workers";
+import { atPoint } from "../../src/at-point.ts";
 import {
   openCheckpoint,
   parseCheckpoint,
@@ -443,18 +444,20 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
     };
     const checkpoint = await signCheckpoint(config.logKey, head);
     const { sql } = this.ctx.storage;
-    this.ctx.storage.transactionSync(() => {
-      this.#tree.write(size, leaves, changed);
-      sql.exec(
-        `INSERT INTO log (id, origin, size, checkpoint, published_size) VALUES (1, ?, ?, ?, 0)
-         ON CONFLICT (id) DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint`,
-        head.origin,
-        head.size,
-        checkpoint,
-      );
+    atPoint("log.commit", () => {
+      this.ctx.storage.transactionSync(() => {
+        this.#tree.write(size, leaves, changed);
+        sql.exec(
+          `INSERT INTO log (id, origin, size, checkpoint, published_size) VALUES (1, ?, ?, ?, 0)
+           ON CONFLICT (id) DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint`,
+          head.origin,
+          head.size,
+          checkpoint,
+        );
+      });
+      // In the same turn, so that it commits with the batch: from here on something is owed to R2.
+      this.#arm(RETRY_MS);
     });
-    // In the same turn, so that it commits with the batch: from here on something is owed to R2.
-    this.#arm(RETRY_MS);
     return true;
   }
 
@@ -470,16 +473,17 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
       try {
         await inGroups(tiles, (tile) => {
           const hashes = this.#tree.readTile(tile)!.subarray(0, tile.width * HASH_BYTES);
-          return this.store.writeTile(tile, hashes);
+          return atPoint("log.tile", () => this.store.writeTile(tile, hashes));
         });
       } catch (error) {
         if (error instanceof TileConflict) this.#halt("forked", error.message);
         throw error;
       }
-      const etag = await this.store.swapCheckpoint(row.checkpoint, row.etag);
+      const etag = await atPoint("log.checkpoint", () => this.store.swapCheckpoint(row.checkpoint, row.etag));
       if (etag !== undefined) {
         this.#resign = false;
-        this.#update({ published_size: row.size, published: row.checkpoint, etag, published_at: Date.now() });
+        const published = { published_size: row.size, published: row.checkpoint, etag };
+        atPoint("log.published", () => this.#update({ ...published, published_at: Date.now() }));
         await this.#dropPartials(tiles.filter(({ width }) => width === TILE_WIDTH));
         return;
       }

@@ -1,6 +1,7 @@
 // Which contracts there are, over all users. Fed by the users' objects, never the source of truth: a row is
 // written before `contract.accepted` leaves and brought up to date in batches, and any of it can be sent again.
 
+import { atPoint } from "../../src/at-point.ts";
 import type { Wrapper } from "../../src/crypto/wrap.ts";
 import type { ContractIndexRow, ContractView, RpcResult } from "../../src/rpc.ts";
 import { cursorFault, decodeCursor, encodeCursor } from "./cursor.ts";
@@ -39,24 +40,28 @@ export class ContractIndex {
 
   /** Batches may come twice and out of order: only a newer version counts. */
   put(rows: readonly ContractIndexRow[]): void {
-    this.#storage.transactionSync(() => {
-      for (const row of rows) {
-        this.#storage.sql.exec(
-          `INSERT INTO contracts (contract_id, user_id, offering_id, status, created_at, version, view)
-           VALUES (?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (contract_id) DO UPDATE SET
-             status = excluded.status, version = excluded.version, view = excluded.view
-           WHERE excluded.version > version AND excluded.user_id = user_id`,
-          row.contractId,
-          row.userId,
-          row.offeringId,
-          row.status,
-          row.createdAt,
-          row.version,
-          this.#wrapper.wrap(row.view, place(row.contractId)),
-        );
-      }
-    });
+    atPoint("directory.index", () =>
+      this.#storage.transactionSync(() => {
+        for (const row of rows) this.#put(row);
+      }),
+    );
+  }
+
+  #put(row: ContractIndexRow): void {
+    this.#storage.sql.exec(
+      `INSERT INTO contracts (contract_id, user_id, offering_id, status, created_at, version, view)
+       VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (contract_id) DO UPDATE SET
+         status = excluded.status, version = excluded.version, view = excluded.view
+       WHERE excluded.version > version AND excluded.user_id = user_id`,
+      row.contractId,
+      row.userId,
+      row.offeringId,
+      row.status,
+      row.createdAt,
+      row.version,
+      this.#wrapper.wrap(row.view, place(row.contractId)),
+    );
   }
 
   userOf(contractId: string): string | undefined {

@@ -5,8 +5,10 @@
 // contracts is the exception: it repeats what the users' chains record.
 
 import { DurableObject } from "cloudflare:workers";
+import { atPoint } from "../../src/at-point.ts";
 import { configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
+import { errorText, log } from "../../src/log.ts";
 import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
 import type {
   ApiKeyFacts,
@@ -294,6 +296,16 @@ export class Directory
    */
   override async alarm(): Promise<void> {
     this.#alarmAt = undefined;
+    try {
+      await atPoint("directory.alarm", () => this.#tick());
+    } catch (error) {
+      // The platform gives up on an alarm after a few failures; a head that waits must not be given up.
+      log("error", "directory.alarm_failed", { error: errorText(error) });
+      this.#wakeBy(Date.now() + RECOVERY_MS);
+    }
+  }
+
+  async #tick(): Promise<void> {
     const { heads, offerings, invites, webhooks } = await this.#open();
     const { sql } = this.ctx.storage;
     const now = Date.now();

@@ -1,6 +1,7 @@
 // API keys as stored: a hash of the secret, what the key may do, until when. The text of a key exists only in the
 // answer to the call that made it.
 
+import { atPoint } from "../../src/at-point.ts";
 import type { Config } from "../../src/config.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import {
@@ -89,7 +90,9 @@ export class ApiKeys {
     const today = toTimestamp(now).slice(0, 10);
     // One row a day and key: "is this key still used" needs no more, and a time would follow the backend's users.
     if (row.last_used_day !== today)
-      this.#sql.exec("UPDATE api_keys SET last_used_day = ? WHERE key_id = ?", today, keyId);
+      atPoint("directory.key_used", () =>
+        this.#sql.exec("UPDATE api_keys SET last_used_day = ? WHERE key_id = ?", today, keyId),
+      );
 
     const expiresAt = Math.min(row.expires_at ?? Infinity, isCurrent ? Infinity : graceEnds);
     return {

@@ -4,6 +4,7 @@
 // A crash before the transaction leaves nothing: the client repeats the call. A crash after it leaves everything:
 // the repeated call finds the stored answer, or the change already made.
 
+import { atPoint } from "../../src/at-point.ts";
 import { signEntry } from "../../src/audit/chain.ts";
 import { LEAF_SALT_BYTES } from "../../src/audit/leaf.ts";
 import type { Config } from "../../src/config.ts";
@@ -69,11 +70,13 @@ export class Ledger {
       const { answer, entry, write } = await decide();
       if (entry === undefined) return answer;
       const append = await this.#sign(entry);
-      this.#storage.transactionSync(() => {
-        write?.();
-        append();
+      atPoint("directory.commit", () => {
+        this.#storage.transactionSync(() => {
+          write?.();
+          append();
+        });
+        this.#changed();
       });
-      this.#changed();
       return answer;
     });
   }

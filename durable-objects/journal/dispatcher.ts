@@ -9,6 +9,7 @@
 // since is attempted again, with the same webhook-id. Nothing is skipped. Rows are written before the position that
 // relies on them, and SQLite keeps that order.
 
+import { atPoint } from "../../src/at-point.ts";
 import type { SigningKey } from "../../src/crypto/signing.ts";
 import { errorText, log } from "../../src/log.ts";
 import { utf8 } from "../../src/protocol/json.ts";
@@ -528,6 +529,10 @@ export class Dispatcher {
   }
 
   #conclude(lane: Lane, task: Task, event: EventRow, at: number, result: AttemptResult): void {
+    atPoint("journal.conclude", () => this.#note(lane, task, event, at, result));
+  }
+
+  #note(lane: Lane, task: Task, event: EventRow, at: number, result: AttemptResult): void {
     // The endpoint was deleted meanwhile, or replaced by its next life: there is nothing to note.
     if (this.#lanes.get(lane.id) !== lane) return;
     const now = this.#deps.now();
@@ -636,8 +641,12 @@ export class Dispatcher {
 
   // ---- What is stored of it -----------------------------------------------------------------------------
 
-  /** Stores positions that have moved and endpoints that have changed. */
+  /** Stores positions that have moved and endpoints that have changed, all in one turn. */
   save(): void {
+    atPoint("journal.positions", () => this.#save());
+  }
+
+  #save(): void {
     for (const cursor of this.#cursors.values()) {
       if (!cursor.dirty) continue;
       cursor.dirty = false;

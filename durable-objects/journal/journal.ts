@@ -6,9 +6,11 @@
 // comes, whichever is first.
 
 import { DurableObject } from "cloudflare:workers";
+import { atPoint } from "../../src/at-point.ts";
 import { configOf } from "../../src/config.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import type { Env } from "../../src/env.ts";
+import { errorText, log } from "../../src/log.ts";
 import { concatBytes, toBase58 } from "../../src/protocol/encoding.ts";
 import { utf8 } from "../../src/protocol/json.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
@@ -49,6 +51,8 @@ export const RETENTION_MS = 30 * 24 * 3_600_000;
 export const SWEEP_INTERVAL_MS = 6 * 3_600_000;
 const SWEEP_BATCH = 5_000;
 const SWEEP_PAUSE_MS = 1_000;
+/** After an alarm that failed. */
+const ALARM_RETRY_MS = 5_000;
 /** Entries of one call; far below the platform's 32 MiB for one call. */
 export const MAX_APPEND = 500;
 /** The longest a call may hold the line. */
@@ -84,7 +88,9 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   #sweepAt = 0;
   readonly #waiters = new Set<() => void>();
   readonly #carrier = new LeafCarrier((leaves) =>
-    (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
+    atPoint("carrier.offer", () =>
+      (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
+    ),
   );
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -108,12 +114,14 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       policy: targetPolicy(config),
       now: () => this.now(),
       random: Math.random,
-      send: (request) => Journal.send(this.ctx, request),
+      send: (request) => atPoint("journal.attempt", () => Journal.send(this.ctx, request)),
       endpoints: () => directory().webhookEndpoints(),
       reportDisabled: async (row) => {
         const { webhook_id, epoch, disabled } = row;
-        await directory().disableWebhook(webhook_id, epoch, disabled!);
-        await serviceJournal(this.env).append([{ event: disabledEvent(row) }]);
+        await atPoint("journal.disable", () => directory().disableWebhook(webhook_id, epoch, disabled!));
+        await atPoint("journal.tell_disabled", () =>
+          serviceJournal(this.env).append([{ event: disabledEvent(row) }]),
+        );
       },
       wakeBy: (at) => this.#wakeBy(at),
     });
@@ -136,30 +144,33 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     const { store, dispatcher } = await this.#open();
     let n = store.last()?.n ?? 0;
     const before = n;
-    this.ctx.storage.transactionSync(() => {
-      const recordedAt = Math.max(this.now(), store.last()?.recorded_at ?? 0);
-      for (const { event, callbackUrl } of checked) {
-        const userId = event.user_id ?? "";
-        if (store.has(userId, event.event_id)) continue;
-        n += 1;
-        store.insertEvent(
-          {
-            n,
-            user_id: userId,
-            event_id: event.event_id,
-            type: event.type,
-            at: fromTimestamp(event.timestamp),
-            recorded_at: recordedAt,
-            body: eventText(event),
-          },
-          callbackUrl,
-        );
-      }
+    atPoint("journal.append", () => {
+      this.ctx.storage.transactionSync(() => {
+        const recordedAt = Math.max(this.now(), store.last()?.recorded_at ?? 0);
+        for (const { event, callbackUrl } of checked) {
+          const userId = event.user_id ?? "";
+          if (store.has(userId, event.event_id)) continue;
+          n += 1;
+          store.insertEvent(
+            {
+              n,
+              user_id: userId,
+              event_id: event.event_id,
+              type: event.type,
+              at: fromTimestamp(event.timestamp),
+              recorded_at: recordedAt,
+              body: eventText(event),
+            },
+            callbackUrl,
+          );
+        }
+      });
+      if (n === before) return;
+      // No await since the transaction: events and alarm become durable together, before any reply or attempt leaves.
+      this.#scheduleSweep(store);
+      dispatcher.wake(n);
     });
     if (n === before) return;
-    // No await since the transaction: events and alarm become durable together, before any reply or attempt leaves.
-    this.#scheduleSweep(store);
-    dispatcher.wake(n);
     for (const wake of [...this.#waiters]) wake();
   }
 
@@ -294,6 +305,16 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
 
   override async alarm(): Promise<void> {
     this.#alarmAt = undefined;
+    try {
+      await atPoint("journal.alarm", () => this.#tick());
+    } catch (error) {
+      // The platform gives up on an alarm after a few failures; a due delivery must not be given up.
+      log("error", "journal.alarm_failed", { error: errorText(error) });
+      this.#wakeBy(Date.now() + ALARM_RETRY_MS);
+    }
+  }
+
+  async #tick(): Promise<void> {
     const { store, dispatcher } = await this.#open();
     const now = this.now();
     // Not awaited by anyone here: a receiver that hangs must not hold up the alarm the others' retries wait for.

@@ -9,6 +9,7 @@
 // object up and brings it back; scheduled() and each publish wake it too.
 
 import { DurableObject } from "cloudflare:workers";
+import { atPoint } from "../../src/at-point.ts";
 import { type Config, configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
 import { type LogFields, log } from "../../src/log.ts";
@@ -155,7 +156,7 @@ export class NatsBridge extends DurableObject<Env> {
 
   override async alarm(): Promise<void> {
     // First, so that nothing below can cost the next one. An alarm that throws is given up after some repeats.
-    await this.ctx.storage.setAlarm(Date.now() + ALARM_INTERVAL_MS);
+    await atPoint("bridge.alarm", () => this.ctx.storage.setAlarm(Date.now() + ALARM_INTERVAL_MS));
     try {
       const running = await this.#start();
       if (this.#shard >= running.config.BRIDGE_SHARDS) return await this.#retire(running);
@@ -222,11 +223,12 @@ export class NatsBridge extends DurableObject<Env> {
 
   async #consume(running: Running, session: LiveSession): Promise<void> {
     const { serviceId } = running.config;
-    await ensureFromUser(session.connection, serviceId);
+    await atPoint("bridge.set_up", () => ensureFromUser(session.connection, serviceId));
     const failed = new Log("bridge.receive_failed");
     const lanes = new Lanes({
       serviceId,
-      receive: (userId, messages) => this.env.USER_CONNECTION.getByName(userId).receive(messages),
+      receive: (userId, messages) =>
+        atPoint("bridge.receive", () => this.env.USER_CONNECTION.getByName(userId).receive(messages)),
       reply: (messages) => void this.#publish(running, messages),
       reject: (rejection) => this.#reject(running, rejection),
       onSettled: (delivery, outcome) => {

@@ -3,6 +3,7 @@
 // `commit`: one transaction. A crash before it leaves nothing; a crash after it leaves everything, and the alarm
 // repeats whatever then has to leave the object.
 
+import { atPoint } from "../../src/at-point.ts";
 import { signEntry } from "../../src/audit/chain.ts";
 import { LEAF_SALT_BYTES } from "../../src/audit/leaf.ts";
 import { seal } from "../../src/crypto/seal.ts";
@@ -246,17 +247,19 @@ export class Change {
       head = entry.event_hash;
       entries.push({ n, text: JSON.stringify(entry), hash: head, salt: randomBytes(LEAF_SALT_BYTES) });
     }
-    vault.storage.transactionSync(() => {
-      store.create(vault.userId);
-      for (const write of this.#writes) write(entries[0]?.hash ?? "");
-      for (const entry of entries) store.insertAudit(entry.n, entry.text, entry.salt);
-      for (const event of this.#events) store.insertEvent(event.text, event.callback);
+    atPoint("user.commit", () => {
+      vault.storage.transactionSync(() => {
+        store.create(vault.userId);
+        for (const write of this.#writes) write(entries[0]?.hash ?? "");
+        for (const entry of entries) store.insertAudit(entry.n, entry.text, entry.salt);
+        for (const event of this.#events) store.insertEvent(event.text, event.callback);
+      });
+      store.created();
+      // Behind what carries the new head into the audit log once this step is over.
+      if (entries.length > 0) this.due(this.now + RECOVERY_MS);
+      // No await since the transaction: rows and alarm become durable together, before any reply leaves.
+      if (this.#due !== Number.POSITIVE_INFINITY) vault.wakeBy(this.#due);
     });
-    store.created();
-    // Behind what carries the new head into the audit log once this step is over.
-    if (entries.length > 0) this.due(this.now + RECOVERY_MS);
-    // No await since the transaction: rows and alarm become durable together, before any reply leaves.
-    if (this.#due !== Number.POSITIVE_INFINITY) vault.wakeBy(this.#due);
     return entries.map(({ hash }) => hash);
   }
 }

@@ -2,6 +2,7 @@
 // events for the Journal. All of it is in the database until the other side has it; whatever a crash or an outage
 // keeps from leaving, the alarm finds again.
 
+import { atPoint } from "../../src/at-point.ts";
 import type { Env } from "../../src/env.ts";
 import { bridgeFor } from "../../src/nats/shards.ts";
 import { isReceipted } from "../../src/protocol/messages.ts";
@@ -54,18 +55,20 @@ export class Outbox {
     const rows = this.#store.contracts().filter((row) => row.indexed_version < row.index_version);
     if (rows.length === 0) return;
     try {
-      await this.#env.DIRECTORY.getByName("directory").indexContracts(
-        rows.map((row) => indexRow(vault, row)),
+      await atPoint("user.index", () =>
+        this.#env.DIRECTORY.getByName("directory").indexContracts(rows.map((row) => indexRow(vault, row))),
       );
     } catch {
       vault.wakeBy(vault.now() + RETRY_MS);
       return;
     }
     await this.#serial.run(() =>
-      vault.storage.transactionSync(() => {
-        for (const row of rows)
-          this.#store.updateContract(row.contract_id, { indexed_version: row.index_version });
-      }),
+      atPoint("user.index_noted", () =>
+        vault.storage.transactionSync(() => {
+          for (const row of rows)
+            this.#store.updateContract(row.contract_id, { indexed_version: row.index_version });
+        }),
+      ),
     );
   }
 
@@ -85,23 +88,22 @@ export class Outbox {
       if (last === undefined) return;
       try {
         // Repeated after a crash: the Journal knows an event by its id.
-        await journalFor(this.#env, vault.userId).append(
-          rows.map(({ event, callback }) => ({
-            event: JSON.parse(event) as WebhookEvent,
-            ...(callback === null
-              ? {}
-              : {
-                  callbackUrl: new TextDecoder().decode(
-                    vault.wrapper.unwrapBytes(new Uint8Array(callback), "events/callback"),
-                  ),
-                }),
-          })),
-        );
+        const entries = rows.map(({ event, callback }) => ({
+          event: JSON.parse(event) as WebhookEvent,
+          ...(callback === null
+            ? {}
+            : {
+                callbackUrl: new TextDecoder().decode(
+                  vault.wrapper.unwrapBytes(new Uint8Array(callback), "events/callback"),
+                ),
+              }),
+        }));
+        await atPoint("user.tell", () => journalFor(this.#env, vault.userId).append(entries));
       } catch {
         vault.wakeBy(vault.now() + RETRY_MS);
         return;
       }
-      this.#store.deleteEvents(last.n);
+      atPoint("user.tell_noted", () => this.#store.deleteEvents(last.n));
     }
   }
 
@@ -134,7 +136,10 @@ export class Outbox {
         .map((message) => ({ n: row.n, sending: row.sendings + 1, message }));
     });
     try {
-      const outcomes = await bridgeFor(this.#env, vault.userId).publish(batch.map(({ message }) => message));
+      const messages = batch.map(({ message }) => message);
+      const outcomes = await atPoint("user.publish", () =>
+        bridgeFor(this.#env, vault.userId).publish(messages),
+      );
       const failed: number[] = [];
       for (const [at, { n, sending, message }] of batch.entries()) {
         if (message.msgId === undefined) continue;
@@ -153,9 +158,11 @@ export class Outbox {
     const done = rows.filter((row) => !isReceipted(row.event_type) && !failed.includes(row.n));
     if (done.length === 0) return;
     await this.#serial.run(() =>
-      vault.storage.transactionSync(() => {
-        for (const { n } of done) this.#store.updateOutgoing(n, { sealed: null, next_send_at: null });
-      }),
+      atPoint("user.publish_noted", () =>
+        vault.storage.transactionSync(() => {
+          for (const { n } of done) this.#store.updateOutgoing(n, { sealed: null, next_send_at: null });
+        }),
+      ),
     );
   }
 

@@ -2,6 +2,7 @@
 // Directory, idempotently per contract id, so that a crash between the two objects is repaired by the message's
 // redelivery or the outbox.
 
+import { atPoint } from "../../src/at-point.ts";
 import { signAcceptance } from "../../src/contracts/agreement.ts";
 import { checkSubmission, missingData } from "../../src/contracts/negotiation.ts";
 import type { VerifiedMessage } from "../../src/crypto/accept.ts";
@@ -140,15 +141,17 @@ export async function takeSubmission(change: Change, message: VerifiedMessage): 
   const redeemed =
     succession !== undefined
       ? { ok: true as const }
-      : await vault.env.DIRECTORY.getByName("directory").redeemInvite({
-          code: submit.invite_code ?? "",
-          ...(submit.match_code === undefined ? {} : { matchCode: submit.match_code }),
-          userId: vault.userId,
-          contractId,
-          offerId: contract.offer_id,
-          offering,
-          now,
-        });
+      : await atPoint("user.redeem_invite", () =>
+          vault.env.DIRECTORY.getByName("directory").redeemInvite({
+            code: submit.invite_code ?? "",
+            ...(submit.match_code === undefined ? {} : { matchCode: submit.match_code }),
+            userId: vault.userId,
+            contractId,
+            offerId: contract.offer_id,
+            offering,
+            now,
+          }),
+        );
   if (!redeemed.ok) return rejected(redeemed.reason);
 
   const expiresAt = contract.expires_at === undefined ? null : fromTimestamp(contract.expires_at);

@@ -2,6 +2,7 @@
 // it queues the steps, commits what they gathered, and sees to it that what they left leaves the object.
 
 import { DurableObject } from "cloudflare:workers";
+import { atPoint } from "../../src/at-point.ts";
 import { configOf } from "../../src/config.ts";
 import { credentialsForm } from "../../src/contracts/agreement.ts";
 import type { AmendmentInput } from "../../src/contracts/amendment.ts";
@@ -650,21 +651,25 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   override async alarm(): Promise<void> {
     try {
-      const vault = await this.#open();
-      if (vault === undefined) return;
-      vault.alarmFired();
-      const change = await this.#serial.run(() => tick(vault, this.#outbox));
-      this.#wake(vault, change);
-      // Not awaited: while an alarm runs the next one cannot, and a log that hangs must not hold up an expiry.
-      this.ctx.waitUntil(vault.heads.carry());
-      await Promise.all([
-        this.#outbox.tell(vault),
-        this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
-      ]);
+      await atPoint("user.alarm", () => this.#tick());
     } catch (error) {
       // The platform gives up on an alarm after a few failures; a due expiry must not be given up.
       log("error", "user.alarm_failed", { user_id: this.#store.userId(), error: errorText(error) });
       await this.ctx.storage.setAlarm(Date.now() + ALARM_RETRY_MS);
     }
+  }
+
+  async #tick(): Promise<void> {
+    const vault = await this.#open();
+    if (vault === undefined) return;
+    vault.alarmFired();
+    const change = await this.#serial.run(() => tick(vault, this.#outbox));
+    this.#wake(vault, change);
+    // Not awaited: while an alarm runs the next one cannot, and a log that hangs must not hold up an expiry.
+    this.ctx.waitUntil(vault.heads.carry());
+    await Promise.all([
+      this.#outbox.tell(vault),
+      this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
+    ]);
   }
 }

@@ -2,6 +2,7 @@
 // the broker or not at all; whatever ends in doubt has failed, and its owner repeats it under the same message id.
 
 import type { JetStreamClient } from "nats.ws";
+import { atPoint } from "../at-point.ts";
 import type { OutboundMessage, PublishOutcome } from "../rpc.ts";
 import { type BrokerSession, describeError, within } from "./session.ts";
 
@@ -122,6 +123,8 @@ export class Publisher {
 
 /** A repeat the stream already has is stored as well. */
 async function isStored(stream: JetStreamClient, message: OutboundMessage, msgId: string): Promise<boolean> {
-  const ack = await stream.publish(message.subject, message.bytes, { msgID: msgId, timeout: ACK_TIMEOUT_MS });
+  const ack = await atPoint("bridge.publish", () =>
+    stream.publish(message.subject, message.bytes, { msgID: msgId, timeout: ACK_TIMEOUT_MS }),
+  );
   return typeof ack.stream === "string" && ack.seq > 0;
 }

@@ -2,6 +2,7 @@
 // room for, so a slow consumer leaves its messages in the stream instead of in memory.
 
 import { createInbox, type Msg, nanos } from "nats.ws";
+import { atPoint } from "../at-point.ts";
 import { utf8 } from "../protocol/json.ts";
 import { MAX_MESSAGE_BYTES } from "./limits.ts";
 import type { LiveSession } from "./session.ts";
@@ -195,7 +196,7 @@ class Puller {
       if (!this.#held.delete(sequence)) return;
       this.#heldBytes -= bytes.length;
       if (this.#session.signal.aborted) return;
-      message.respond(answer);
+      atPoint("bridge.settle", () => message.respond(answer));
       this.pull();
     };
     return {

@@ -2,6 +2,7 @@
 
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { atPoint } from "../../at-point.ts";
 import { sha256 } from "../../crypto/hash.ts";
 import { toBase58 } from "../../protocol/encoding.ts";
 import { utf8 } from "../../protocol/json.ts";
@@ -127,20 +128,22 @@ export async function placeAsk(
   const callback = body.callback_url && checkTarget(body.callback_url, targetPolicy(c.var.config));
   if (callback && !callback.ok) throw invalidField("callback_url", callback.error);
   const request = unwrap(
-    await userConnectionOf(c.env, body.user_id).ask({
-      userId: body.user_id,
-      kind: kind.name,
-      operation: operation.name,
-      input,
-      ...(body.purpose === undefined ? {} : { purpose: body.purpose }),
-      ...(body.context === undefined ? {} : { context: body.context }),
-      ...times.value,
-      ...(body.callback_url === undefined ? {} : { callbackUrl: body.callback_url }),
-      ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
-      ...(idempotency === undefined ? {} : { idempotency }),
-      ...(join ? { join } : {}),
-      keyId: c.var.caller.keyId,
-    }),
+    await atPoint("http.ask", () =>
+      userConnectionOf(c.env, body.user_id).ask({
+        userId: body.user_id,
+        kind: kind.name,
+        operation: operation.name,
+        input,
+        ...(body.purpose === undefined ? {} : { purpose: body.purpose }),
+        ...(body.context === undefined ? {} : { context: body.context }),
+        ...times.value,
+        ...(body.callback_url === undefined ? {} : { callbackUrl: body.callback_url }),
+        ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+        ...(idempotency === undefined ? {} : { idempotency }),
+        ...(join ? { join } : {}),
+        keyId: c.var.caller.keyId,
+      }),
+    ),
   );
   return {
     request_id: request.request_id,
