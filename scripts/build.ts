@@ -1,8 +1,10 @@
 // Bundles the Worker as a deploy would, offline, and keeps its size in check.
 
-import { readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
+import { environmentNames } from "./deploy/settings.ts";
 import { bundleModules, runWranglerBuild } from "./stack/bundle.ts";
 import { PROJECT_ROOT } from "./stack/files.ts";
 
@@ -13,6 +15,12 @@ const outdir = join(PROJECT_ROOT, "dist");
 rmSync(outdir, { recursive: true, force: true });
 try {
   await runWranglerBuild(outdir);
+  const scratch = mkdtempSync(join(tmpdir(), "service-vault-build-"));
+  try {
+    for (const environment of environmentNames()) await runWranglerBuild(scratch, environment);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
 } catch (error) {
   console.error((error as Error).message);
   process.exit(1);

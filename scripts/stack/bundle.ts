@@ -50,14 +50,18 @@ export const OFFLINE_ENV = {
   CI: "true",
 };
 
-/** Runs `wrangler deploy --dry-run`. The error holds what wrangler said. */
-export async function runWranglerBuild(outdir: string): Promise<void> {
+/** Runs `wrangler deploy --dry-run`, of an environment or of the top of wrangler.toml. The error holds what wrangler said. */
+export async function runWranglerBuild(outdir: string, environment = ""): Promise<void> {
   const wrangler = join(PROJECT_ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
-  const child = spawn(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", outdir], {
-    cwd: PROJECT_ROOT,
-    env: { ...process.env, ...OFFLINE_ENV },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(
+    process.execPath,
+    [wrangler, "deploy", "--dry-run", "--env", environment, "--outdir", outdir],
+    {
+      cwd: PROJECT_ROOT,
+      env: { ...process.env, ...OFFLINE_ENV },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   let said = "";
   child.stdout.on("data", (chunk) => {
     said += chunk;

@@ -89,6 +89,32 @@ export interface MessageSpaceMaterial extends OperatorMaterial {
 /** Inbox prefix of the credential that makes streams on the platform's cluster. */
 export const PROVISIONER_INBOX_PREFIX = "_INBOX_provisioner";
 
+/** What the Worker's bridge needs on the service's cluster, and no more: the account that owns the streams. */
+export function bridgePermissions(serviceId: string): { publish: string[]; subscribe: string[] } {
+  const consumer = `${FROM_USER_STREAM}.${BRIDGE_CONSUMER}`;
+  return {
+    publish: [
+      `$JS.API.STREAM.INFO.${FROM_USER_STREAM}`,
+      `$JS.API.STREAM.CREATE.${FROM_USER_STREAM}`,
+      `$JS.API.STREAM.UPDATE.${FROM_USER_STREAM}`,
+      `$JS.API.CONSUMER.INFO.${consumer}`,
+      `$JS.API.CONSUMER.CREATE.${consumer}`,
+      `$JS.API.CONSUMER.DURABLE.CREATE.${consumer}`,
+      `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
+      `$JS.ACK.${consumer}.>`,
+      `ServiceSpace.${serviceId}.toUser.>`,
+      `ServiceSpace.${serviceId}.internal.>`,
+    ],
+    subscribe: [`${serviceInboxPrefix(serviceId)}.>`],
+  };
+}
+
+/** What a service needs on the platform's cluster, and no more. */
+export const messageSpacePermissions = (serviceId: string): { publish: string[]; subscribe: string[] } => ({
+  publish: [`MessageSpace.*.fromService.${serviceId}.>`],
+  subscribe: [`${serviceInboxPrefix(serviceId)}.>`],
+});
+
 const UNLIMITED = -1;
 
 const CONNECTION_LIMITS: OperatorLimits = {
@@ -139,8 +165,6 @@ export async function makeServiceSpaceMaterial(serviceId: string): Promise<Servi
     createAccount(),
   );
 
-  const stream = FROM_USER_STREAM;
-  const consumer = `${FROM_USER_STREAM}.${BRIDGE_CONSUMER}`;
   return {
     ...base,
     service_account: serviceAccount,
@@ -150,19 +174,7 @@ export async function makeServiceSpaceMaterial(serviceId: string): Promise<Servi
         name: "bridge",
         accountPublicKey: serviceAccount.public_key,
         issuerSeed: serviceAccount.seed,
-        publish: [
-          `$JS.API.STREAM.INFO.${stream}`,
-          `$JS.API.STREAM.CREATE.${stream}`,
-          `$JS.API.STREAM.UPDATE.${stream}`,
-          `$JS.API.CONSUMER.INFO.${consumer}`,
-          `$JS.API.CONSUMER.CREATE.${consumer}`,
-          `$JS.API.CONSUMER.DURABLE.CREATE.${consumer}`,
-          `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
-          `$JS.ACK.${consumer}.>`,
-          toUser,
-          `ServiceSpace.${serviceId}.internal.>`,
-        ],
-        subscribe: [`${serviceInboxPrefix(serviceId)}.>`],
+        ...bridgePermissions(serviceId),
       }),
       system: await makeUserCreds({
         name: "account-updates",
@@ -207,8 +219,7 @@ export async function makeMessageSpaceMaterial(serviceId: string): Promise<Messa
         name: "service",
         accountPublicKey: servicesAccount.public_key,
         issuerSeed: servicesAccount.seed,
-        publish: [fromService],
-        subscribe: [`${serviceInboxPrefix(serviceId)}.>`],
+        ...messageSpacePermissions(serviceId),
       }),
       user_vault: await makeUserCreds({
         name: "user-vault-development",

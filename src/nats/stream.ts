@@ -167,6 +167,37 @@ export async function ensureFromUser(connection: NatsConnection, serviceId: stri
   await ensureConsumer(manager);
 }
 
+/**
+ * What a deployment would change or choke on, for a check beforehand: changes nothing. Empty when stream and consumer
+ * are as they must be; `missing` is no problem, the bridge makes them.
+ */
+export async function inspectFromUser(
+  connection: NatsConnection,
+  serviceId: string,
+): Promise<{ missing: string[]; differing: string[] }> {
+  const { streams, consumers } = await connection.jetstreamManager({
+    checkAPI: false,
+    timeout: API_TIMEOUT_MS,
+  });
+  const missing: string[] = [];
+  const found: string[] = [];
+  const look = async (what: string, info: () => Promise<{ config: object }>, needs: object) => {
+    try {
+      const { config } = await info();
+      found.push(...differing(config, needs).map((name) => `${what}: ${name}`));
+    } catch (error) {
+      if (apiError(error)?.code !== NOT_FOUND_CODE) throw error;
+      missing.push(what);
+    }
+  };
+  await look(`stream ${FROM_USER_STREAM}`, () => streams.info(FROM_USER_STREAM), streamNeeds(serviceId));
+  if (missing.length === 0) {
+    const info = () => consumers.info(FROM_USER_STREAM, BRIDGE_CONSUMER);
+    await look(`consumer ${BRIDGE_CONSUMER}`, info, consumerNeeds);
+  }
+  return { missing, differing: found };
+}
+
 /** What waits in the stream, what is delivered and not settled, what of that was delivered more than once. */
 export interface Backlog {
   pending: number;
