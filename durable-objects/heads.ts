@@ -15,9 +15,10 @@ import { atPoint } from "../src/at-point.ts";
 import { LEAF_SALT_BYTES, type LeafOpening, leafOf } from "../src/audit/leaf.ts";
 import { errorText, log } from "../src/log.ts";
 import type { AuditEntry } from "../src/protocol/audit.ts";
-import { parseRoutedId, randomBytes } from "../src/protocol/ids.ts";
+import { MAX_ROW, parseRoutedId, randomBytes } from "../src/protocol/ids.ts";
 import { fromTimestamp } from "../src/protocol/primitives.ts";
 import type { AuditStretch, LeafPosition, OfferedLeaf, RpcResult } from "../src/rpc.ts";
+import { inTime } from "./in-time.ts";
 
 /** What a head waits for further entries of the same burst: together they are one leaf. */
 export const GATHER_MS = 250;
@@ -80,17 +81,6 @@ export interface HeadCarrierDeps {
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** A call that is never answered must not keep the chain from being offered again. */
-function inTime<T>(call: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`no answer in ${OFFER_TIMEOUT_MS} ms`)),
-      OFFER_TIMEOUT_MS,
-    );
-    call.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
 
 const loggedHead = ({ n, head, salt, leaf_index }: HeadRow): LoggedHead => ({
   n,
@@ -182,14 +172,16 @@ export class HeadCarrier {
   /**
    * Deletes entries older than an instant, up to a logged head: that head's row stays, so that the log goes on
    * vouching for all that was before it, and the rest of the chain verifies from its hash on. The newest logged head
-   * keeps its entry, whatever its age. Called in a transaction. True when something was deleted.
+   * keeps its entry, whatever its age; so does every entry behind `lastEntry`. Called in a transaction. True when something
+   * was deleted.
    */
-  prune(before: number): boolean {
+  prune(before: number, lastEntry = Number.POSITIVE_INFINITY): boolean {
     const [newest] = this.#rows<HeadRow>("SELECT * FROM heads ORDER BY n DESC LIMIT 1");
     const [last] = this.#rows<HeadRow>(
-      "SELECT * FROM heads WHERE at < ? AND n < ? ORDER BY n DESC LIMIT 1",
+      "SELECT * FROM heads WHERE at < ? AND n < ? AND n <= ? ORDER BY n DESC LIMIT 1",
       before,
       newest?.n ?? 0,
+      Math.min(lastEntry, MAX_ROW),
     );
     if (last === undefined) return false;
     const { sql } = this.#deps;
@@ -210,7 +202,10 @@ export class HeadCarrier {
         const next = this.#next();
         if (next === undefined) return;
         const leaf = leafOf({ salt: next.salt, ownerId, head: next.head });
-        const answer = await inTime(atPoint("head.offer", () => offer([{ leaf }])));
+        const answer = await inTime(
+          atPoint("head.offer", () => offer([{ leaf }])),
+          OFFER_TIMEOUT_MS,
+        );
         if (!answer.ok) return wakeBy(Date.now() + RETRY_MS);
         const [{ index } = {}] = answer.value;
         if (index === undefined) throw new Error("the log answered for no leaf");

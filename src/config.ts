@@ -13,6 +13,8 @@ import { decodeSeed } from "./nats/nkey.ts";
 import { fromBase64, toBase64 } from "./protocol/encoding.ts";
 import { utf8 } from "./protocol/json.ts";
 import { bytesOfLength, line } from "./protocol/primitives.ts";
+import { isSecret } from "./webhooks/signature.ts";
+import { checkTarget, targetPolicy } from "./webhooks/target.ts";
 
 const secretKey = bytesOfLength(32);
 const socketUrl = z.url({ protocol: /^wss?$/, error: "must be a ws:// or wss:// URL" });
@@ -56,6 +58,14 @@ const settings = z.object({
     .regex(/^[\u0021-\u002a\u002c-\u007e]+$/, "must have no spaces and no plus, as vault.example.com/log")
     .optional(),
   AUDIT_RETENTION_DAYS: z.coerce.number().int().min(1).max(MAX_AUDIT_RETENTION_DAYS).optional(),
+  AUDIT_SINK_URL: z.string().optional(),
+  AUDIT_SINK_SECRET: z
+    .string()
+    .refine(isSecret, "must be whsec_ and base64 of 24 to 64 random bytes")
+    .optional(),
+  AUDIT_SINK_R2: z
+    .custom<R2Bucket>((bucket) => typeof bucket === "object", "must be an R2 bucket")
+    .optional(),
   SERVICE_SIGNING_KEY: secretKey,
   SERVICE_ENCRYPTION_KEY: secretKey,
   AUDIT_LOG_KEY: secretKey,
@@ -85,6 +95,9 @@ export interface Config
     | "SERVICESPACE_USERS_SIGNING_SEED"
     | "WITNESSES"
     | "AUDIT_LOG_ORIGIN"
+    | "AUDIT_SINK_URL"
+    | "AUDIT_SINK_SECRET"
+    | "AUDIT_SINK_R2"
   > {
   serviceId: string;
   /** The identity key: signs the labelled forms of PROTOCOL, nothing else. */
@@ -99,6 +112,8 @@ export interface Config
   logOrigin: string;
   /** Who is asked to cosign the audit log's checkpoints. */
   witnesses: WitnessAddress[];
+  /** Where copies of new audit entries go. */
+  sinks: { https?: { url: string; secret: string }; r2?: R2Bucket };
   /** Signs the NATS credentials of users, nothing else. */
   usersAccountKey: SigningKey;
   /** Wraps what is stored about one owner. */
@@ -142,8 +157,16 @@ async function parse(env: Env): Promise<Config> {
     SERVICESPACE_USERS_SIGNING_SEED,
     WITNESSES,
     AUDIT_LOG_ORIGIN,
+    AUDIT_SINK_URL,
+    AUDIT_SINK_SECRET,
+    AUDIT_SINK_R2,
     ...publicSettings
   } = parsed.data;
+  if ((AUDIT_SINK_URL === undefined) !== (AUDIT_SINK_SECRET === undefined))
+    throw new ConfigError(["AUDIT_SINK_URL and AUDIT_SINK_SECRET belong together: set both or neither"]);
+  const target =
+    AUDIT_SINK_URL === undefined ? undefined : checkTarget(AUDIT_SINK_URL, targetPolicy(publicSettings));
+  if (target?.ok === false) throw new ConfigError([`AUDIT_SINK_URL ${target.error}`]);
   const [signingKey, encryptionKey, logKey, webhookKey, usersAccountKey] = await Promise.all([
     importSigningKey(fromBase64(SERVICE_SIGNING_KEY)!),
     importAgreementKey(fromBase64(SERVICE_ENCRYPTION_KEY)!),
@@ -167,6 +190,10 @@ async function parse(env: Env): Promise<Config> {
     logKey,
     logOrigin: AUDIT_LOG_ORIGIN ?? logOrigin(publicSettings.PUBLIC_URL),
     witnesses: WITNESSES,
+    sinks: {
+      ...(AUDIT_SINK_URL === undefined ? {} : { https: { url: AUDIT_SINK_URL, secret: AUDIT_SINK_SECRET! } }),
+      ...(AUDIT_SINK_R2 === undefined ? {} : { r2: AUDIT_SINK_R2 }),
+    },
     webhookKey,
     usersAccountKey,
     wrapperFor: (owner) => wrapperFor(keks, owner),

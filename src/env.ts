@@ -38,6 +38,12 @@ export interface Env {
   /** Days after which entries may leave the users' chains; absent: never. */
   AUDIT_RETENTION_DAYS?: string;
 
+  /** Where copies of new audit entries are sent, and the `whsec_` secret they are signed with; both or neither. */
+  AUDIT_SINK_URL?: string;
+  AUDIT_SINK_SECRET?: string;
+  /** A bucket for copies of new audit entries; not the published log's. */
+  AUDIT_SINK_R2?: R2Bucket;
+
   SERVICE_SIGNING_KEY: string;
   SERVICE_ENCRYPTION_KEY: string;
   AUDIT_LOG_KEY: string;

@@ -339,4 +339,29 @@ export const TESTED_ELSEWHERE: readonly (FaultRow & { test: { file: string; titl
       title: "remember what they cosigned when the log does not",
     },
   },
+  {
+    file: "durable-objects/feeder.ts",
+    does: "hands audit entries to the Journal for the sinks, then notes how far",
+    before: "the entries, in the chain",
+    after: "the entries, in the Journal's queue too",
+    crash: "they are handed over again; sinks tell them apart by `event_hash`",
+    repairedBy: ALARM_REPEATS,
+    test: {
+      file: "test/workerd/audit-sinks.test.ts",
+      title: "is handed over again when the Journal's answer was lost",
+    },
+  },
+  {
+    file: "durable-objects/journal/sinks.ts",
+    does: "sends a batch of audit entries to a sink, then notes its position",
+    before: "the entries, in the Journal's queue",
+    after: "the same; the sink may have the batch",
+    crash:
+      "the batch is sent again, named by its content; a sink that has it knows it, or overwrites the same bytes",
+    repairedBy: "the Journal's alarm, within 15 s",
+    test: {
+      file: "test/workerd/audit-sinks.test.ts",
+      title: "gets a batch again after a crash that came before its position was written",
+    },
+  },
 ];

@@ -97,6 +97,8 @@ export interface JournalMetrics {
   /** Events recorded, ever. */
   events: number;
   endpoints: { webhookId: string; waiting: number; retrying: number }[];
+  /** Where copies of audit entries go. */
+  sinks: SinkState[];
 }
 
 // ---- UserConnection -------------------------------------------------------------------------------------
@@ -526,6 +528,34 @@ export interface JournalForUsers {
    * same leaves again.
    */
   carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
+  /**
+   * Queues audit entries for the sinks; durable when this resolves, in the order of the calls. After an exception or
+   * no answer, hand the same over again: a sink may then get them twice.
+   */
+  takeEntries(entries: HandOver): Promise<RpcResult<null>>;
+}
+
+/** Entries of one chain for sinks, in the chain's order. */
+export interface HandOver {
+  ownerId: string;
+  sinks: import("./audit/sinks.ts").SinkName[];
+  /** JSON of each entry. */
+  lines: string[];
+}
+
+/** How far a shard is with a sink. */
+export interface SinkState {
+  sink: import("./audit/sinks.ts").SinkName;
+  status: "ok" | "failing";
+  /** Entries that wait, and since when the oldest does. */
+  waiting: number;
+  waiting_since?: string;
+  /** Entries taken by the sink, and when the last were. */
+  delivered: number;
+  delivered_at?: string;
+  failing_since?: string;
+  last_error?: string;
+  next_attempt_at?: string;
 }
 
 /** An event with its place in its shard. */

@@ -25,6 +25,7 @@ import type {
   WebhookEndpoint,
 } from "../../src/rpc.ts";
 import { serviceJournal } from "../../src/webhooks/shards.ts";
+import { Feeder, sinkNames } from "../feeder.ts";
 import { HeadCarrier, RECOVERY_MS } from "../heads.ts";
 import { migrate } from "../migrations.ts";
 import { Serial } from "../serial.ts";
@@ -52,6 +53,7 @@ const WRAP_OWNER = "directory";
 
 interface Books {
   heads: HeadCarrier;
+  feeder: Feeder;
   ledger: Ledger;
   offerings: Offerings;
   invites: Invites;
@@ -93,8 +95,17 @@ export class Directory
       offer: (leaves) => serviceJournal(this.env).carry(leaves),
       wakeBy: (at) => this.#wakeBy(at),
     });
+    const feeder = new Feeder({
+      sql: storage.sql,
+      ownerId: config.serviceId,
+      sinks: sinkNames(config),
+      exists: () => true,
+      handOver: (entries) => serviceJournal(this.env).takeEntries(entries),
+      wakeBy: (at) => this.#wakeBy(at),
+    });
     this.#books = {
       heads,
+      feeder,
       ledger,
       offerings,
       invites: new Invites(storage.sql, wrapper, ledger, offerings),
@@ -280,7 +291,13 @@ export class Directory
   /** Called in the turn of a transaction: the alarm commits with it. The chain has a new head. */
   #changed(): void {
     this.#wakeBy(Date.now() + RECOVERY_MS);
-    this.ctx.waitUntil(this.#books!.heads.carry());
+    this.#carry(this.#books!);
+  }
+
+  /** Brings the chain's new entries where they are to go; nothing waits for it. */
+  #carry({ heads, feeder }: Books): void {
+    this.ctx.waitUntil(heads.carry());
+    this.ctx.waitUntil(feeder.feed());
   }
 
   /** Makes sure the alarm fires no later than `at`. setAlarm costs a row, so a sooner one is left as it is. */
@@ -306,7 +323,8 @@ export class Directory
   }
 
   async #tick(): Promise<void> {
-    const { heads, offerings, invites, webhooks } = await this.#open();
+    const books = await this.#open();
+    const { heads, feeder, offerings, invites, webhooks } = books;
     const { sql } = this.ctx.storage;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
@@ -319,9 +337,9 @@ export class Directory
       (rows) => sql.exec(`SELECT 1 FROM ${rows} LIMIT 1`).toArray().length > 0,
     );
     if (remaining) this.#wakeBy(now + SWEEP_INTERVAL_MS);
-    if (!heads.isBehind()) return;
+    if (!heads.isBehind() && !feeder.isBehind()) return;
     this.#wakeBy(now + RECOVERY_MS);
     // Not awaited: while an alarm runs the next one cannot.
-    this.ctx.waitUntil(heads.carry());
+    this.#carry(books);
   }
 }

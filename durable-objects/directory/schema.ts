@@ -4,6 +4,7 @@
 //
 // Row writes are few here (nothing on the path of an ask writes), so tables are shaped for reading.
 
+import { FEEDER_SCHEMA } from "../feeder.ts";
 import { HEADS_SCHEMA } from "../heads.ts";
 
 export const SCHEMA: readonly string[] = [
@@ -118,4 +119,6 @@ export const SCHEMA: readonly string[] = [
    ) WITHOUT ROWID;`,
 
   HEADS_SCHEMA,
+
+  FEEDER_SCHEMA,
 ];

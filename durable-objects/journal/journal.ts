@@ -7,7 +7,8 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { atPoint } from "../../src/at-point.ts";
-import { configOf } from "../../src/config.ts";
+import { deliveryOf, objectOf } from "../../src/audit/sinks.ts";
+import { type Config, configOf } from "../../src/config.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import type { Env } from "../../src/env.ts";
 import { errorText, log } from "../../src/log.ts";
@@ -23,6 +24,7 @@ import type {
   DirectoryForJournal,
   FeedPage,
   FeedQuery,
+  HandOver,
   JournalEntry,
   JournalForRoutes,
   JournalForUsers,
@@ -35,7 +37,8 @@ import type { AttemptRequest } from "../../src/webhooks/attempt.ts";
 import { eventText, TEST_EVENT_TYPE, type WebhookEvent, webhookEvent } from "../../src/webhooks/event.ts";
 import { type AttemptResult, isSuccess } from "../../src/webhooks/schedule.ts";
 import { serviceJournal } from "../../src/webhooks/shards.ts";
-import { targetPolicy } from "../../src/webhooks/target.ts";
+import { signedHeaders } from "../../src/webhooks/signature.ts";
+import { checkTarget, targetPolicy } from "../../src/webhooks/target.ts";
 import { AUDIT_LOG_NAME } from "../audit-log/audit-log.ts";
 import { DIRECTORY_NAME } from "../directory/directory.ts";
 import { migrate } from "../migrations.ts";
@@ -43,6 +46,7 @@ import { LeafCarrier } from "./carrier.ts";
 import { attemptView, Deliveries, NO_SUCH_WEBHOOK } from "./deliveries.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { SCHEMA } from "./schema.ts";
+import { outcomeOf, Sinks, type SinksDeps } from "./sinks.ts";
 import { CALLBACK, type EndpointRow, logged, Store } from "./store.ts";
 
 /** How long an event is kept. */
@@ -61,10 +65,12 @@ const MAX_WAIT_MS = 30_000;
 const MAX_WAITERS = 200;
 /** Events looked at for one page of the feed. */
 const MAX_SCAN = 10_000;
+const JSON_LINES = "application/x-ndjson";
 /** Whose key callback URLs are wrapped under. */
 const WRAP_OWNER = "journal";
 
 interface Parts {
+  sinks: Sinks;
   store: Store;
   dispatcher: Dispatcher;
   deliveries: Deliveries;
@@ -125,8 +131,48 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       },
       wakeBy: (at) => this.#wakeBy(at),
     });
-    this.#parts = { store, dispatcher, deliveries: new Deliveries(store, dispatcher) };
+    const sinks = new Sinks({
+      storage: this.ctx.storage,
+      shard: this.ctx.id.name ?? "",
+      targets: this.#sinkTargets(config),
+      now: () => this.now(),
+      random: Math.random,
+      wakeBy: (at) => this.#wakeBy(at),
+    });
+    this.#parts = { store, dispatcher, deliveries: new Deliveries(store, dispatcher), sinks };
     return this.#parts;
+  }
+
+  /** How a batch of audit entries gets to each sink that is configured. */
+  #sinkTargets({ sinks: { https, r2 }, webhookKey: key, ...config }: Config): SinksDeps["targets"] {
+    return {
+      ...(https === undefined
+        ? {}
+        : {
+            https: async (batch) => {
+              if (!checkTarget(https.url, targetPolicy(config)).ok)
+                return { ok: false, error: "target_refused" };
+              const { id, body } = deliveryOf(batch);
+              const headers = await signedHeaders({
+                id,
+                now: this.now(),
+                body: utf8(body),
+                secrets: [https.secret],
+                key,
+              });
+              return outcomeOf(await Journal.send(this.ctx, { url: https.url, headers, body }), this.now());
+            },
+          }),
+      ...(r2 === undefined
+        ? {}
+        : {
+            r2: async (batch) => {
+              const { key, body } = objectOf(batch);
+              await r2.put(key, body, { httpMetadata: { contentType: JSON_LINES } });
+              return { ok: true };
+            },
+          }),
+    };
   }
 
   // ---- For the users' objects ---------------------------------------------------------------------------
@@ -176,6 +222,12 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
 
   async carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>> {
     return this.#carrier.carry(leaves);
+  }
+
+  // ---- Audit entries for the sinks -----------------------------------------------------------------------
+
+  async takeEntries(entries: HandOver): Promise<RpcResult<null>> {
+    return (await this.#open()).sinks.take(entries);
   }
 
   // ---- The feed -----------------------------------------------------------------------------------------
@@ -275,7 +327,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
 
   /** How far this shard has got; reads a few rows and writes none. */
   async metrics(): Promise<JournalMetrics> {
-    const { store, dispatcher } = await this.#open();
+    const { store, dispatcher, sinks } = await this.#open();
     const lastN = store.last()?.n ?? 0;
     const retrying = store.retrying();
     return {
@@ -283,6 +335,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       endpoints: dispatcher
         .waiting(lastN)
         .map(({ webhookId, waiting }) => ({ webhookId, waiting, retrying: retrying.get(webhookId) ?? 0 })),
+      sinks: sinks.states(),
     };
   }
 
@@ -315,8 +368,9 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   }
 
   async #tick(): Promise<void> {
-    const { store, dispatcher } = await this.#open();
+    const { store, dispatcher, sinks } = await this.#open();
     const now = this.now();
+    sinks.wake();
     // Not awaited by anyone here: a receiver that hangs must not hold up the alarm the others' retries wait for.
     dispatcher.save();
     dispatcher.wake(store.last()?.n ?? 0);

@@ -56,4 +56,27 @@ export const SCHEMA: readonly string[] = [
      PRIMARY KEY (lane, n)
    ) WITHOUT ROWID;
    CREATE INDEX deliveries_due ON deliveries (lane, next_at) WHERE next_at IS NOT NULL;`,
+
+  `-- Entries of audit chains that a sink has not taken, in the order they were handed over: each owner's in order.
+   -- Deleted once every configured sink has them.
+   CREATE TABLE exports (
+     n INTEGER PRIMARY KEY,
+     owner TEXT NOT NULL,                 -- user_id, or service_id for the service's own chain
+     sinks TEXT,                          -- JSON: for these alone; NULL: for all
+     at INTEGER NOT NULL,
+     entries INTEGER NOT NULL,
+     lines TEXT NOT NULL                  -- JSON Lines
+   );
+
+   -- How far each sink has got. Never deleted, so that no n is given out twice.
+   CREATE TABLE sinks (
+     sink TEXT PRIMARY KEY,
+     position INTEGER NOT NULL,
+     delivered INTEGER NOT NULL DEFAULT 0,  -- entries, since there is this row
+     delivered_at INTEGER,
+     failures INTEGER NOT NULL DEFAULT 0,   -- in a row
+     failing_since INTEGER,
+     last_error TEXT,
+     next_at INTEGER NOT NULL DEFAULT 0     -- no attempt before
+   ) WITHOUT ROWID;`,
 ];

@@ -4,6 +4,7 @@
 // Row writes are the cost of this object, so what belongs to one request sits in one row: the sealed message, its
 // delivery, the answer and the idempotency key. Due times have no index; they are read again on waking.
 
+import { FEEDER_SCHEMA } from "../feeder.ts";
 import { HEADS_SCHEMA } from "../heads.ts";
 
 export const SCHEMA: readonly string[] = [
@@ -171,4 +172,6 @@ export const SCHEMA: readonly string[] = [
    );`,
 
   HEADS_SCHEMA,
+
+  FEEDER_SCHEMA,
 ];

@@ -25,7 +25,9 @@ function pruneAudit(change: Change): void {
   const prunableAt = days === undefined ? undefined : vault.heads.prunableAt();
   if (days === undefined || prunableAt === undefined) return;
   const cutoff = now - days * DAY_MS;
-  if (prunableAt < cutoff) change.write(() => vault.heads.prune(cutoff)).due(now + DAY_MS);
+  // What a sink was not handed yet stays.
+  if (prunableAt < cutoff)
+    change.write(() => vault.heads.prune(cutoff, vault.feeder.handedTo())).due(now + DAY_MS);
   else change.due(Math.max(prunableAt + days * DAY_MS, now + DAY_MS));
 }
 
@@ -88,8 +90,8 @@ export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
       .due(now + KEPT_LOOK_MS);
   } else change.due(keptUntil);
   pruneAudit(change);
-  // Carried after this; the alarm stands behind it until the log has confirmed.
-  if (vault.heads.isBehind()) change.due(now + RECOVERY_MS);
+  // Carried after this; the alarm stands behind it until log and Journal have confirmed.
+  if (vault.heads.isBehind() || vault.feeder.isBehind()) change.due(now + RECOVERY_MS);
   await change.commit();
   return change;
 }

@@ -123,9 +123,15 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   /** What follows a commit. Skipped by a crash, all of it is done again: by the alarm, or when the caller asks anew. */
   #after(vault: Vault, change: Change): void {
     this.#wake(vault, change);
-    if (change.records) this.ctx.waitUntil(vault.heads.carry());
+    if (change.records) this.#carry(vault);
     if (change.index || change.tells || change.send.length > 0)
       this.ctx.waitUntil(this.#outbox.flush(vault, change));
+  }
+
+  /** Brings the chain's new entries where they are to go; nothing waits for it. */
+  #carry(vault: Vault): void {
+    this.ctx.waitUntil(vault.heads.carry());
+    this.ctx.waitUntil(vault.feeder.feed());
   }
 
   /** Whoever watches a request that changed is told: callers that hold the line, sockets of a call. */
@@ -666,7 +672,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     const change = await this.#serial.run(() => tick(vault, this.#outbox));
     this.#wake(vault, change);
     // Not awaited: while an alarm runs the next one cannot, and a log that hangs must not hold up an expiry.
-    this.ctx.waitUntil(vault.heads.carry());
+    this.#carry(vault);
     await Promise.all([
       this.#outbox.tell(vault),
       this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),

@@ -13,6 +13,7 @@ import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
 import { journalFor } from "../../src/webhooks/shards.ts";
+import { Feeder, sinkNames } from "../feeder.ts";
 import { HeadCarrier } from "../heads.ts";
 import type { ContractRow, SealedRow, Store } from "./store.ts";
 
@@ -28,6 +29,8 @@ export class Vault {
   readonly wrapper: Wrapper;
   /** Brings the heads of this user's chain into the audit log. */
   readonly heads: HeadCarrier;
+  /** Brings the entries to the sinks, where there are any. */
+  readonly feeder: Feeder;
   /** Private keys in use, imported once: importing costs as much as agreeing. */
   readonly #keys = new Map<string, AgreementKey>();
   /** When the alarm is set for; undefined when not known to be set. */
@@ -45,6 +48,14 @@ export class Vault {
       ownerId: userId,
       exists: () => store.exists,
       offer: (leaves) => journalFor(env, userId).carry(leaves),
+      wakeBy: (at) => this.wakeBy(at),
+    });
+    this.feeder = new Feeder({
+      sql: storage.sql,
+      ownerId: userId,
+      sinks: sinkNames(config),
+      exists: () => store.exists,
+      handOver: (entries) => journalFor(env, userId).takeEntries(entries),
       wakeBy: (at) => this.wakeBy(at),
     });
   }

@@ -134,6 +134,18 @@ export const GAUGES = {
     type: "gauge",
     help: "Deliveries that failed and will be tried again.",
   },
+  vettid_audit_sink_up: {
+    type: "gauge",
+    help: 'Of sink "https" or "r2": 1 if its last batch of audit entries was taken, 0 while it fails.',
+  },
+  vettid_audit_sink_waiting_entries: {
+    type: "gauge",
+    help: "Audit entries that the sink has not taken yet.",
+  },
+  vettid_audit_sink_oldest_waiting_seconds: {
+    type: "gauge",
+    help: "Age of the oldest of vettid_audit_sink_waiting_entries, from when the shard was handed it; 0 when there is none.",
+  },
 } as const satisfies Record<string, GaugeFamily>;
 export type GaugeName = keyof typeof GAUGES;
 

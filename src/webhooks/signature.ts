@@ -40,6 +40,9 @@ function secretBytes(secret: string): Uint8Array | undefined {
     : undefined;
 }
 
+/** Whether a text is a secret that deliveries can be signed with. */
+export const isSecret = (text: string): boolean => secretBytes(text) !== undefined;
+
 function publicKeyBytes(publicKey: string): Uint8Array | undefined {
   const text = publicKey.startsWith(PUBLIC_KEY_PREFIX)
     ? publicKey.slice(PUBLIC_KEY_PREFIX.length)

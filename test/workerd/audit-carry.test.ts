@@ -83,7 +83,8 @@ describe("a head", () => {
       lost += 1;
       throw new Error("the answer is lost");
     });
-    await pause(peer.contractId!);
+    // One operation: two may be two heads on a busy machine.
+    expect((await call("POST", `/api/v1/contracts/${peer.contractId}/pause`)).status).toBe(200);
     await expect.poll(() => lost, { timeout: CARRIED_MS }).toBeGreaterThan(0);
     await expect.poll(() => leaves(), { timeout: CARRIED_MS }).toBe(size + 1);
     expect((await headsOf(user(peer.id))).at(-1)!.n).toBeLessThan(await lastN(user(peer.id)));

@@ -77,6 +77,13 @@ function addJournal(exposition: Exposition, shard: string, found: JournalMetrics
     exposition.gauge("vettid_journal_waiting_events", labels, waiting);
     exposition.gauge("vettid_journal_retrying_deliveries", labels, retrying);
   }
+  for (const { sink, status, waiting, waiting_since } of found.sinks) {
+    const labels = { shard, sink };
+    const age = waiting_since === undefined ? 0 : Date.now() - Date.parse(waiting_since);
+    exposition.gauge("vettid_audit_sink_up", labels, status === "ok" ? 1 : 0);
+    exposition.gauge("vettid_audit_sink_waiting_entries", labels, waiting);
+    exposition.gauge("vettid_audit_sink_oldest_waiting_seconds", labels, Math.max(age, 0) / 1_000);
+  }
 }
 
 async function gather(env: Env): Promise<Exposition> {
