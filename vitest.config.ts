@@ -2,7 +2,9 @@
 
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
-import type {} from "./test/global-setup.ts"; // names what the set-up provides
+// Both name what the set-ups provide.
+import type {} from "./test/discovery-setup.ts";
+import type {} from "./test/global-setup.ts";
 
 // Neither the tests nor the build talk to Cloudflare.
 process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";
@@ -39,7 +41,13 @@ export default defineConfig({
         plugins: [
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: inject("workerBindings") },
+            miniflare: {
+              bindings: {
+                ...inject("workerBindings"),
+                SERVICE_DOMAIN: "shop.example",
+                DOH_RESOLVERS: inject("dohResolvers"),
+              },
+            },
           })),
         ],
         test: {
@@ -51,6 +59,7 @@ export default defineConfig({
             "./test/merkle-setup.ts",
             "./test/witness-setup.ts",
             "./test/webhook-receiver-setup.ts",
+            "./test/discovery-setup.ts",
           ],
           testTimeout: WORKERD_TEST_TIMEOUT_MS,
           // All files share one pair of clusters: none of them publishes what users send, so no bridge of one file

@@ -454,6 +454,11 @@ function showPreview(shown: Preview): void {
       "domain",
       `${shown.domain.name}, ${shown.domain.proof === "verified" ? "verified" : "claimed, not verified"}`,
     );
+  for (const { registry, statement, proof } of shown.attestations)
+    field(
+      proof === "verified" ? "attested" : "unverified",
+      proof === "verified" ? `${registry}: ${statement}` : `a word of ${registry} that could not be verified`,
+    );
   for (const offering of shown.offerings) {
     print(`\n${plain(offering.name)} [${offering.offering_id}]: ${plain(offering.description)}`);
     for (const grant of offering.grants) field("may", grantWords(grant));

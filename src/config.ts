@@ -28,6 +28,12 @@ const MAX_AUDIT_RETENTION_DAYS = 36_500;
 /** A cursor of the feed names a position in each. */
 const MAX_JOURNAL_SHARDS = 16;
 
+/** Names are at most 253 characters, and the record's own label comes before this one. */
+const MAX_DOMAIN_CHARACTERS = 253 - "_vettid-service.".length;
+/** Run by different companies: one that errs or is bent decides nothing alone. */
+const DEFAULT_DOH_RESOLVERS = "https://cloudflare-dns.com/dns-query,https://dns.google/resolve";
+const MAX_DOH_RESOLVERS = 8;
+
 const settings = z.object({
   ENVIRONMENT: z.enum(["dev", "staging", "production"]),
   PUBLIC_URL: z
@@ -35,7 +41,15 @@ const settings = z.object({
     .refine((url) => new URL(url).origin === url, "must be an origin, as https://vault.example.com"),
   SERVICE_NAME: line(100),
   SERVICE_TYPE: line(64),
-  SERVICE_DOMAIN: line(253).optional(),
+  SERVICE_DOMAIN: z
+    .string()
+    .max(MAX_DOMAIN_CHARACTERS)
+    .regex(
+      /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      "must be a domain name in lower case (punycode for other letters), as example.com",
+    )
+    .optional(),
+  DOH_RESOLVERS: z.string().default(DEFAULT_DOH_RESOLVERS),
   SERVICE_JURISDICTION: line(64).optional(),
   SERVICESPACE_URL: socketUrl,
   SERVICESPACE_PUBLIC_ENDPOINT: z.url({ protocol: /^(wss?|nats|tls)$/ }),
@@ -98,6 +112,7 @@ export interface Config
     | "AUDIT_SINK_URL"
     | "AUDIT_SINK_SECRET"
     | "AUDIT_SINK_R2"
+    | "DOH_RESOLVERS"
   > {
   serviceId: string;
   /** The identity key: signs the labelled forms of PROTOCOL, nothing else. */
@@ -114,6 +129,8 @@ export interface Config
   witnesses: WitnessAddress[];
   /** Where copies of new audit entries go. */
   sinks: { https?: { url: string; secret: string }; r2?: R2Bucket };
+  /** Who is asked about the domain's TXT record: DNS over HTTPS, JSON form. */
+  dohResolvers: string[];
   /** Signs the NATS credentials of users, nothing else. */
   usersAccountKey: SigningKey;
   /** Wraps what is stored about one owner. */
@@ -160,6 +177,7 @@ async function parse(env: Env): Promise<Config> {
     AUDIT_SINK_URL,
     AUDIT_SINK_SECRET,
     AUDIT_SINK_R2,
+    DOH_RESOLVERS,
     ...publicSettings
   } = parsed.data;
   if ((AUDIT_SINK_URL === undefined) !== (AUDIT_SINK_SECRET === undefined))
@@ -179,6 +197,13 @@ async function parse(env: Env): Promise<Config> {
   // What it signs comes partly from outside; under another key's purpose that could pass for something else.
   if (webhookKey.id === signingKey.id || webhookKey.id === logKey.id)
     throw new ConfigError(["WEBHOOK_SIGNING_KEY must not be one of the other keys"]);
+  const dohResolvers = DOH_RESOLVERS.split(",").map((text) => text.trim());
+  if (dohResolvers.length > MAX_DOH_RESOLVERS)
+    throw new ConfigError([`DOH_RESOLVERS must name at most ${MAX_DOH_RESOLVERS} resolvers`]);
+  for (const resolver of dohResolvers) {
+    const target = checkTarget(resolver, targetPolicy(publicSettings));
+    if (!target.ok) throw new ConfigError([`DOH_RESOLVERS: each, separated by commas, ${target.error}`]);
+  }
   const keks = [VAULT_KEK, VAULT_KEK_PREVIOUS].flatMap((text) =>
     text === undefined ? [] : [fromBase64(text)!],
   );
@@ -194,6 +219,7 @@ async function parse(env: Env): Promise<Config> {
       ...(AUDIT_SINK_URL === undefined ? {} : { https: { url: AUDIT_SINK_URL, secret: AUDIT_SINK_SECRET! } }),
       ...(AUDIT_SINK_R2 === undefined ? {} : { r2: AUDIT_SINK_R2 }),
     },
+    dohResolvers,
     webhookKey,
     usersAccountKey,
     wrapperFor: (owner) => wrapperFor(keks, owner),

@@ -20,7 +20,10 @@ export interface Env {
   PUBLIC_URL: string;
   SERVICE_NAME: string;
   SERVICE_TYPE: string;
+  /** The domain the service claims; verified by its TXT record. */
   SERVICE_DOMAIN?: string;
+  /** Resolvers of DNS over HTTPS (JSON form), URLs separated by commas; of several, two must agree. */
+  DOH_RESOLVERS?: string;
   /** Whose law governs what is agreed, as consent receipts name it: `DE`, `US-CA`. */
   SERVICE_JURISDICTION?: string;
   SERVICESPACE_URL: string;

@@ -437,6 +437,40 @@ export interface DirectoryForRoutes {
   userOfContract(contractId: string): Promise<string | undefined>;
 }
 
+/** The domain the service claims, as it was last looked at. */
+export interface DomainView {
+  domain?: string;
+  status: "not_configured" | import("./discovery/domain-state.ts").DomainStatus;
+  verified: boolean;
+  /** What its DNS must say. */
+  record?: { type: "TXT"; name: string; value: string };
+  verified_at?: string;
+  /** When the record was last seen. */
+  confirmed_at?: string;
+  lapsed_at?: string;
+  last_check?: { at: string } & import("./discovery/domain-check.ts").DomainCheck;
+  next_check_at?: string;
+}
+
+/** `failing`: it is away or says what cannot be used. `refused`: it says no. */
+export type RegistryStatus = "pending" | "attested" | "refused" | "failing";
+
+export interface RegistryView {
+  registry_id: string;
+  url: string;
+  /** Its name: the host. */
+  registry: string;
+  status: RegistryStatus | "expired";
+  registry_key?: string;
+  /** What the offer carries. */
+  attestation?: import("./protocol/offer.ts").Attestation;
+  /** Why it is not attested. */
+  detail?: string;
+  created_at: string;
+  asked_at?: string;
+  next_ask_at: string;
+}
+
 // ---- AuditLog -------------------------------------------------------------------------------------------
 
 export interface OfferedLeaf {

@@ -18,22 +18,28 @@ import type {
   DirectoryForJournal,
   DirectoryForRoutes,
   DirectoryForUsers,
+  DomainView,
   InviteRefusal,
   InviteTerms,
   Page,
+  RegistryView,
   RpcResult,
   WebhookEndpoint,
 } from "../../src/rpc.ts";
 import { serviceJournal } from "../../src/webhooks/shards.ts";
+import { targetPolicy } from "../../src/webhooks/target.ts";
 import { Feeder, sinkNames } from "../feeder.ts";
 import { HeadCarrier, RECOVERY_MS } from "../heads.ts";
 import { migrate } from "../migrations.ts";
 import { Serial } from "../serial.ts";
+import { Announcements } from "./announcements.ts";
 import { ContractIndex, type ContractPage, type ContractQuery } from "./contract-index.ts";
+import { Domain } from "./domain.ts";
 import { type CreatedInvite, Invites, type InviteView, type NewInvite } from "./invites.ts";
 import { ApiKeys, type ApiKeyView, type CreatedApiKey, type NewApiKey } from "./keys.ts";
 import { type Caller, Ledger } from "./ledger.ts";
 import { Offerings } from "./offerings.ts";
+import { Registries } from "./registries.ts";
 import { SCHEMA } from "./schema.ts";
 import {
   type CreatedWebhook,
@@ -60,16 +66,24 @@ interface Books {
   keys: ApiKeys;
   contracts: ContractIndex;
   webhooks: Webhooks;
+  announcements: Announcements;
+  domain: Domain;
+  registries: Registries;
 }
 
 export class Directory
   extends DurableObject<Env>
   implements DirectoryForUsers, DirectoryForRoutes, DirectoryForJournal
 {
+  /** How resolvers and registries are called. Static, so out of reach of any caller over RPC. */
+  static fetcher: typeof fetch = (...call) => fetch(...call);
+
   readonly #serial = new Serial();
   #books: Books | undefined;
   /** When the alarm is set for; undefined when it is not. */
   #alarmAt: number | undefined;
+  /** A look at the domain or a round of the registries that is under way. */
+  #looking: Promise<void> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -87,7 +101,16 @@ export class Directory
     const { storage } = this.ctx;
     const wrapper = config.wrapperFor(WRAP_OWNER);
     const ledger = new Ledger(storage, config, wrapper, this.#serial, () => this.#changed());
-    const offerings = new Offerings(storage.sql, config, ledger);
+    const outside = { policy: targetPolicy(config), fetcher: Directory.fetcher };
+    const offerChanged = () => offerings.forgetOffers();
+    const announcements = new Announcements(storage.sql, () => serviceJournal(this.env));
+    const shared = { sql: storage.sql, config, ledger, outside, offerChanged };
+    const domain = new Domain({ ...shared, announcements });
+    const registries = new Registries(shared);
+    const offerings = new Offerings(storage.sql, config, ledger, {
+      domain: () => domain.claimed(),
+      attestations: (now) => registries.attestations(now),
+    });
     const heads = new HeadCarrier({
       sql: storage.sql,
       ownerId: config.serviceId,
@@ -112,6 +135,9 @@ export class Directory
       keys: new ApiKeys(storage.sql, config, ledger),
       contracts: new ContractIndex(storage, wrapper),
       webhooks: new Webhooks(storage.sql, config, wrapper, ledger),
+      announcements,
+      domain,
+      registries,
     };
     return this.#books;
   }
@@ -277,6 +303,32 @@ export class Directory
     return (await this.#open()).webhooks.note(operation, request, caller);
   }
 
+  async domain(): Promise<DomainView> {
+    return (await this.#open()).domain.view();
+  }
+
+  async verifyDomain(caller: Caller): Promise<RpcResult<DomainView>> {
+    return (await this.#open()).domain.verify(caller);
+  }
+
+  async registries(): Promise<RegistryView[]> {
+    return (await this.#open()).registries.list();
+  }
+
+  async addRegistry(
+    wanted: Parameters<Registries["add"]>[0],
+    caller: Caller,
+  ): Promise<RpcResult<RegistryView>> {
+    return (await this.#open()).registries.add(wanted, caller);
+  }
+
+  async deleteRegistry(
+    registryId: string,
+    caller: Caller,
+  ): Promise<RpcResult<{ registry_id: string; status: "deleted" }>> {
+    return (await this.#open()).registries.remove(registryId, caller);
+  }
+
   /** The service's own chain, in order. */
   async audit(query: { after?: string; operation?: string; limit: number }): Promise<RpcResult<AuditPage>> {
     return (await this.#open()).ledger.entries(query);
@@ -294,10 +346,11 @@ export class Directory
     this.#carry(this.#books!);
   }
 
-  /** Brings the chain's new entries where they are to go; nothing waits for it. */
-  #carry({ heads, feeder }: Books): void {
+  /** Brings the chain's new entries and the service's own events where they are to go; nothing waits for it. */
+  #carry({ heads, feeder, announcements }: Books): void {
     this.ctx.waitUntil(heads.carry());
     this.ctx.waitUntil(feeder.feed());
+    this.ctx.waitUntil(announcements.send());
   }
 
   /** Makes sure the alarm fires no later than `at`. setAlarm costs a row, so a sooner one is left as it is. */
@@ -324,7 +377,7 @@ export class Directory
 
   async #tick(): Promise<void> {
     const books = await this.#open();
-    const { heads, feeder, offerings, invites, webhooks } = books;
+    const { heads, feeder, offerings, invites, webhooks, announcements } = books;
     const { sql } = this.ctx.storage;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
@@ -337,9 +390,31 @@ export class Directory
       (rows) => sql.exec(`SELECT 1 FROM ${rows} LIMIT 1`).toArray().length > 0,
     );
     if (remaining) this.#wakeBy(now + SWEEP_INTERVAL_MS);
-    if (!heads.isBehind() && !feeder.isBehind()) return;
+    // None of these is awaited: while an alarm runs the next one cannot.
+    this.#lookOutside(now);
+    if (!heads.isBehind() && !feeder.isBehind() && !announcements.isBehind()) return;
     this.#wakeBy(now + RECOVERY_MS);
-    // Not awaited: while an alarm runs the next one cannot.
     this.#carry(books);
+  }
+
+  /**
+   * Looks at the domain and asks the registries whose time has come. What they say is noted by a step, and the alarm
+   * after it finds the next time; one set here finds it should this object die while they are asked.
+   */
+  #lookOutside(now: number): void {
+    const { domain, registries } = this.#books!;
+    const due = [domain.dueAt(), registries.dueAt()].filter((at) => at !== undefined);
+    if (due.length === 0) return;
+    const next = Math.min(...due);
+    if (next > now) {
+      this.#wakeBy(next);
+      return;
+    }
+    this.#wakeBy(now + RECOVERY_MS);
+    // Only a step can fail: too many wait, or storage does not take it. The alarm comes again.
+    this.#looking ??= Promise.allSettled([domain.recheck(now), registries.renew(now)]).then(() => {
+      this.#looking = undefined;
+    });
+    this.ctx.waitUntil(this.#looking);
   }
 }

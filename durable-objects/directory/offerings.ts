@@ -6,8 +6,14 @@ import { type OfferContent, signOffer } from "../../src/contracts/offer.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import { toBase64 } from "../../src/protocol/encoding.ts";
 import { canonicalJson, utf8 } from "../../src/protocol/json.ts";
-import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
-import { toTimestamp } from "../../src/protocol/primitives.ts";
+import type {
+  Attestation,
+  HandlerManifest,
+  Offer,
+  Offering,
+  OfferingContent,
+} from "../../src/protocol/offer.ts";
+import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import type { RpcResult } from "../../src/rpc.ts";
 import { type Caller, type Ledger, refuse } from "./ledger.ts";
 
@@ -36,20 +42,28 @@ const offeringOf = (row: OfferingRow): Offering => ({
   version: row.version,
 });
 
+/** What others say of the service, and what it may say of itself: the offer carries it. */
+export interface Claims {
+  domain(): string | undefined;
+  attestations(now: number): Attestation[];
+}
+
 /** Each changed version is kept; contracts carry their own copy and never read it. */
 export class Offerings {
   readonly #sql: SqlStorage;
   readonly #config: Config;
   readonly #ledger: Ledger;
+  readonly #claims: Claims;
   /** Current offers by selection; emptied by every change. Everything in it is stored already. */
   readonly #current = new Map<string, { offer: Offer; refreshAt: number }>();
   /** Grows with every change: an offer made before one is not remembered after it. */
   #generation = 0;
 
-  constructor(sql: SqlStorage, config: Config, ledger: Ledger) {
+  constructor(sql: SqlStorage, config: Config, ledger: Ledger, claims: Claims) {
     this.#sql = sql;
     this.#config = config;
     this.#ledger = ledger;
+    this.#claims = claims;
   }
 
   list(): Offering[] {
@@ -126,7 +140,7 @@ export class Offerings {
             canonical,
             now,
           );
-          this.#forgetOffers();
+          this.forgetOffers();
         },
       };
     });
@@ -143,7 +157,7 @@ export class Offerings {
         entry: { operation: "offering.removed", status: "success" },
         write: () => {
           this.#retire(offeringId, Date.now());
-          this.#forgetOffers();
+          this.forgetOffers();
         },
       };
     });
@@ -175,7 +189,7 @@ export class Offerings {
             "INSERT OR REPLACE INTO published (name, content) VALUES ('manifest', ?)",
             canonical,
           );
-          this.#forgetOffers();
+          this.forgetOffers();
         },
       };
     });
@@ -192,7 +206,7 @@ export class Offerings {
       const offerings = offeringId === undefined ? this.list() : [this.get(offeringId)];
       if (!offerings.every((offering) => offering !== undefined)) return { answer: undefined };
       const now = Date.now();
-      const content = this.#content(offerings);
+      const content = this.#content(offerings, now);
       const fingerprint = fingerprintOf({ service_id: this.#config.serviceId, ...content });
       // Another caller, or this object before it was evicted, may have made it already.
       const stored = this.#stored(selection, fingerprint, now);
@@ -225,7 +239,7 @@ export class Offerings {
     });
     // Only now: an offer whose transaction failed is none of ours.
     if (offer !== undefined && generation === this.#generation)
-      this.#current.set(selection, { offer, refreshAt: Date.parse(offer.issued_at) + OFFER_REFRESH_MS });
+      this.#current.set(selection, { offer, refreshAt: refreshTime(offer) });
     return offer;
   }
 
@@ -237,7 +251,8 @@ export class Offerings {
     );
   }
 
-  #forgetOffers(): void {
+  /** What goes into an offer has changed: the next one asked for is made anew. */
+  forgetOffers(): void {
     this.#generation++;
     this.#current.clear();
   }
@@ -255,15 +270,16 @@ export class Offerings {
     return row === undefined ? undefined : (JSON.parse(row.body) as Offer);
   }
 
-  #content(offerings: Offering[]): Omit<OfferContent, "issued_at" | "valid_until"> {
+  #content(offerings: Offering[], now: number): Omit<OfferContent, "issued_at" | "valid_until"> {
     const config = this.#config;
+    const domain = this.#claims.domain();
     return {
       service_name: config.SERVICE_NAME,
       service_type: config.SERVICE_TYPE,
       service_encryption_key: config.encryptionKey.publicKeyText,
       service_nats_endpoint: config.SERVICESPACE_PUBLIC_ENDPOINT,
-      ...(config.SERVICE_DOMAIN === undefined ? {} : { domain: config.SERVICE_DOMAIN }),
-      attestations: [],
+      ...(domain === undefined ? {} : { domain }),
+      attestations: this.#claims.attestations(now),
       offerings,
       handler_manifest: this.manifest(),
       log_vkey: noteVerifierKey(config.logOrigin, config.logKey.publicKey),
@@ -276,6 +292,13 @@ export class Offerings {
     this.#sql.exec("DELETE FROM offers WHERE valid_until <= ?", now);
   }
 }
+
+/** When another offer is due: in time, and before one carries an attestation that has expired. */
+const refreshTime = ({ issued_at, attestations }: Offer): number =>
+  Math.min(
+    fromTimestamp(issued_at) + OFFER_REFRESH_MS,
+    ...attestations.map(({ expires_at }) => fromTimestamp(expires_at)),
+  );
 
 function contentOf(offering: Offering): OfferingContent {
   const { offering_id: _id, version: _version, ...content } = offering;

@@ -121,4 +121,26 @@ export const SCHEMA: readonly string[] = [
   HEADS_SCHEMA,
 
   FEEDER_SCHEMA,
+  `-- The domain as it was last looked at: JSON of src/discovery/domain-state.ts. One row, or none.
+   CREATE TABLE domain (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
+
+   -- Where the service is registered, and what it was told there.
+   CREATE TABLE registries (
+     registry_id TEXT PRIMARY KEY,
+     url TEXT NOT NULL,                   -- an origin
+     registry_key TEXT,                   -- NULL until it was first heard
+     attestation TEXT,                    -- JSON; kept past its expiry until the next one
+     status TEXT NOT NULL,
+     detail TEXT,                         -- why it is not attested, in words of ours
+     created_at INTEGER NOT NULL,
+     asked_at INTEGER,
+     next_at INTEGER NOT NULL             -- when the registry is asked next
+   ) WITHOUT ROWID;
+
+   -- Events about the service itself that the Journal does not have yet.
+   CREATE TABLE announcements (
+     event_id TEXT PRIMARY KEY,
+     at INTEGER NOT NULL,
+     body TEXT NOT NULL
+   ) WITHOUT ROWID;`,
 ];

@@ -35,6 +35,13 @@ function domainChip(domain: DomainProof | undefined): Html {
   }
 }
 
+/** Only what a registry itself was found to say is repeated. */
+function attestationChip({ registry, statement, proof }: Preview["attestations"][number]): Html {
+  return proof === "verified"
+    ? html`<li class="chip good">✓ ${plain(registry)}: ${plain(statement)}</li>`
+    : html`<li class="chip bad">claims a word of ${plain(registry)}: ${proof === "unproven" ? "not true" : "not checked"}</li>`;
+}
+
 const alert = (message: string | undefined): Html | undefined =>
   message === undefined ? undefined : html`<p class="alert" role="alert">${message}</p>`;
 
@@ -151,11 +158,11 @@ export function previewScreen(
     | { message: string; offeringId: string | undefined; values: ReadonlyMap<string, string> }
     | undefined,
 ): Html {
-  const { offer, domain } = preview;
+  const { offer, domain, attestations } = preview;
   return html`${title(
     "Invite to connect",
     offer.service_name,
-    html`<ul class="chips" aria-label="About the service">${domainChip(domain)}<li class="chip">calls itself ${plain(offer.service_type)}</li><li class="chip good">✓ offer signed by the service in the link</li></ul>`,
+    html`<ul class="chips" aria-label="About the service">${domainChip(domain)}<li class="chip">calls itself ${plain(offer.service_type)}</li><li class="chip good">✓ offer signed by the service in the link</li>${attestations.map(attestationChip)}</ul>`,
   )}
 ${offer.offerings.length === 0 && html`<p class="empty">The service offers nothing at present.</p>`}
 <div class="stack">${offer.offerings.map((offering) =>

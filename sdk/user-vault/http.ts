@@ -11,6 +11,12 @@ import {
   type SetupCredentialsRequest,
 } from "../../src/protocol/contract.ts";
 import { type Json, parseJson } from "../../src/protocol/json.ts";
+import {
+  REGISTRY_DOCUMENT_PATH,
+  type RegistryDocument,
+  registryDocument,
+} from "../../src/protocol/registry.ts";
+import { checkTarget } from "../../src/webhooks/target.ts";
 import { VaultError } from "./errors.ts";
 
 /** Longest a call may take. */
@@ -66,6 +72,26 @@ export class ServiceHttp {
 
   async revoke(origin: string, revocation: Revocation): Promise<void> {
     await this.#call(origin, "/connect/revoke", revocation);
+  }
+
+  /**
+   * Who a registry says it is; undefined when it does not say. Its name comes from an offer, so it may be anything:
+   * names and addresses of private networks are not called, but for this machine's own where the vault is there, too.
+   */
+  async registry(name: string, isLocal: boolean): Promise<RegistryDocument | undefined> {
+    const scheme = isLocal && /^(?:127\.0\.0\.1|localhost)(?::|$)/.test(name) ? "http" : "https";
+    const target = checkTarget(`${scheme}://${name}${REGISTRY_DOCUMENT_PATH}`, {
+      allowLocal: isLocal,
+      ownOrigin: "",
+    });
+    if (!target.ok || target.value.host !== name) return undefined;
+    try {
+      const answer = await this.#call(target.value.origin, REGISTRY_DOCUMENT_PATH, undefined);
+      const parsed = registryDocument.safeParse(answer);
+      return parsed.success ? parsed.data : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   async #call(origin: string, path: string, body: object | undefined): Promise<Json> {

@@ -24,6 +24,7 @@ export {
   type ConnectOptions,
   type Policy,
   type Preview,
+  type Proof,
   UserVault,
   type UserVaultOptions,
 } from "./user-vault.ts";

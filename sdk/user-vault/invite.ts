@@ -19,6 +19,9 @@ const PATH = /^\/connect\/([^/]+)\/?$/;
 /** Only these may be reached without TLS: what is sent there does not leave the machine. */
 const LOOPBACK_HOSTS = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
+/** Whether an origin is of this very machine. */
+export const isLoopback = (origin: string): boolean => LOOPBACK_HOSTS.has(new URL(origin).hostname);
+
 const invalid = (why: string): VaultError =>
   new VaultError("invite_invalid", `This is not a usable invite: ${why}.`);
 

@@ -1,6 +1,8 @@
 // The person's vault: store, mailbox, sessions and policy put together.
 
 import { credentialsForm, setupForm, signContract } from "../../src/contracts/agreement.ts";
+import { verifyAttestation } from "../../src/contracts/attestation.ts";
+import { domainRecordName, findingIn } from "../../src/contracts/domain.ts";
 import { missingData } from "../../src/contracts/negotiation.ts";
 import { verifyOffer } from "../../src/contracts/offer.ts";
 import { newAgreementKey } from "../../src/crypto/agreement.ts";
@@ -21,7 +23,7 @@ import type { Json } from "../../src/protocol/json.ts";
 import { LABELS } from "../../src/protocol/labels.ts";
 import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import type { AuditResponse } from "../../src/protocol/messages.ts";
-import type { Offer, Offering } from "../../src/protocol/offer.ts";
+import type { Attestation, Offer, Offering } from "../../src/protocol/offer.ts";
 import { timestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userInboxPrefix } from "../../src/protocol/subjects.ts";
 import type { KindOperation } from "../../src/requests/kind.ts";
@@ -51,7 +53,7 @@ import { newTransactionKey, TRANSACTION_KEYS } from "./handlers/sign.ts";
 import { DATA, type Holding, PERSONAL } from "./holdings.ts";
 import { type Fetch, ServiceHttp } from "./http.ts";
 import { newNatsKey, openNatsKey } from "./identity.ts";
-import { type Invite, parseInvite } from "./invite.ts";
+import { type Invite, isLoopback, parseInvite } from "./invite.ts";
 import { assertWebSocket, isFresh, type MessageSpaceAccess, PlatformLink, ServiceLink } from "./links.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { AskState, ContractRow, OutboxRow, ReceivedRow, VaultStore } from "./store.ts";
@@ -110,6 +112,9 @@ export interface ConnectOptions {
   timeoutMs?: number;
 }
 
+/** `unproven`: it was looked at, and is not so. `not_checked`: nobody could tell. */
+export type Proof = "verified" | "unproven" | "not_checked";
+
 /** What an invite leads to, verified, before anything is agreed. */
 export interface Preview {
   invite: Invite;
@@ -119,7 +124,9 @@ export interface Preview {
   service_name: string;
   service_type: string;
   /** `verified`: the domain's own TXT record names this service. `unproven`: it does not. */
-  domain?: { name: string; proof: "verified" | "unproven" | "not_checked" };
+  domain?: { name: string; proof: Proof };
+  /** What registries are said to attest; `verified`: under the key the registry itself publishes. */
+  attestations: { registry: string; statement: string; expires_at: string; proof: Proof }[];
   offerings: {
     offering_id: string;
     name: string;
@@ -256,13 +263,18 @@ export class UserVault {
   async preview(inviteUrl: string): Promise<Preview> {
     const invite = parseInvite(inviteUrl);
     const offer = await this.#offer(invite);
+    const [domain, attestations] = await Promise.all([
+      offer.domain === undefined ? undefined : this.#domain(offer.domain, offer),
+      Promise.all(offer.attestations.map((attestation) => this.#attestation(attestation, offer, invite))),
+    ]);
     return {
       invite,
       offer,
       service_id: offer.service_id,
       service_name: offer.service_name,
       service_type: offer.service_type,
-      ...(offer.domain === undefined ? {} : { domain: await this.#domain(offer.domain, offer.service_id) }),
+      ...(domain === undefined ? {} : { domain }),
+      attestations,
       offerings: offer.offerings.map(describeOffering),
     };
   }
@@ -275,21 +287,48 @@ export class UserVault {
     return verified.value;
   }
 
-  async #domain(name: string, serviceId: string): Promise<NonNullable<Preview["domain"]>> {
+  async #domain(name: string, offer: Offer): Promise<NonNullable<Preview["domain"]>> {
     if (this.#resolveTxt === undefined) return { name, proof: "not_checked" };
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      const late = new Promise<string[][]>((resolve) => {
-        timer = setTimeout(() => resolve([]), DNS_TIMEOUT_MS);
+      const late = new Promise<undefined>((resolve) => {
+        timer = setTimeout(() => resolve(undefined), DNS_TIMEOUT_MS);
       });
-      const records = await Promise.race([this.#resolveTxt(`_vettid-service.${name}`), late]);
-      const named = records.some((parts) => parts.join("").split(";").includes(`service_id=${serviceId}`));
-      return { name, proof: named ? "verified" : "unproven" };
-    } catch {
-      return { name, proof: "unproven" };
+      const records = await Promise.race([this.#resolveTxt(domainRecordName(name)), late]);
+      if (records === undefined) return { name, proof: "not_checked" };
+      const found = findingIn(
+        records.map((parts) => parts.join("")),
+        { serviceId: offer.service_id, publicKey: offer.service_public_key },
+      );
+      return { name, proof: found === "verified" ? "verified" : "unproven" };
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      return { name, proof: code === "ENOTFOUND" || code === "ENODATA" ? "unproven" : "not_checked" };
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * The attestation names its own key, which proves nothing: the registry is asked which key it has. It is not told
+   * about whom.
+   */
+  async #attestation(
+    attestation: Attestation,
+    offer: Offer,
+    invite: Invite,
+  ): Promise<Preview["attestations"][number]> {
+    const { registry, statement, expires_at } = attestation;
+    const shown = (proof: Proof) => ({ registry, statement, expires_at, proof });
+    const verified = await verifyAttestation(attestation, { serviceId: offer.service_id, now: this.#now() });
+    if (!verified.ok) return shown("unproven");
+    const document = await this.#http.registry(registry, isLoopback(invite.origin));
+    if (document === undefined) return shown("not_checked");
+    return shown(
+      document.registry === registry && document.registry_key === attestation.registry_key
+        ? "verified"
+        : "unproven",
+    );
   }
 
   /**

@@ -17,6 +17,7 @@ import { collaborationRoutes } from "./routes/collaboration.ts";
 import { connectRoutes } from "./routes/connect.ts";
 import { contractRoutes } from "./routes/contracts.ts";
 import { customRoutes } from "./routes/custom.ts";
+import { discoveryRoutes } from "./routes/discovery.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { inviteRoutes } from "./routes/invites.ts";
 import { logRoutes } from "./routes/log.ts";
@@ -39,6 +40,7 @@ serviceRoutes(app);
 metricsRoutes(app);
 connectRoutes(app);
 offeringRoutes(app);
+discoveryRoutes(app);
 apiKeyRoutes(app);
 // Before contracts: /contracts/invites would otherwise be read as a contract's id.
 inviteRoutes(app);

@@ -21,6 +21,8 @@ export const LABELS = {
   audit: "vettid-audit-v1",
   consentReceipt: "vettid-consent-receipt-v1",
   consentReceiptId: "vettid-consent-receipt-id-v1",
+  registration: "vettid-registration-v1",
+  attestation: "vettid-attestation-v1",
 } as const;
 
 export type Label = (typeof LABELS)[keyof typeof LABELS];

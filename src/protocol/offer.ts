@@ -127,6 +127,7 @@ export const attestation = z.strictObject({
   expires_at: timestamp,
   signature,
 });
+export type Attestation = z.infer<typeof attestation>;
 
 export const offer = z.strictObject({
   v: z.literal(1),

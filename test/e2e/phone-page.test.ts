@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Phone, startPhone } from "../../scripts/phone/phone.ts";
 import { Backend } from "../../scripts/stack/backend.ts";
 import { type Stack, startStack } from "../../scripts/stack/stack.ts";
+import { domainRecordText } from "../../src/contracts/domain.ts";
 
 const CHROMIUM = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
 const FLAGS = [
@@ -96,7 +97,9 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
         creds: readFileSync(stack.userVaultCredsFile, "utf8"),
       },
       resolveTxt: async (name) =>
-        name === "_vettid-service.kastanie.example" ? [[`v=1;service_id=${serviceId}`]] : [],
+        name === "_vettid-service.kastanie.example"
+          ? [[domainRecordText({ serviceId, publicKey: stack.identity.signing_public_key })]]
+          : [],
     });
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
     context = await browser.newContext({ viewport: WIDTHS[0], deviceScaleFactor: 2 });

@@ -129,16 +129,16 @@ export function serviceRoutes(app: App): void {
         ),
       },
     }),
-    (c) => {
+    async (c) => {
       const { config } = c.var;
+      const { verified } = await directoryOf(c.env).domain();
       return c.json(
         {
           service_id: config.serviceId,
           service_name: config.SERVICE_NAME,
           service_type: config.SERVICE_TYPE,
           ...(config.SERVICE_DOMAIN === undefined ? {} : { domain: config.SERVICE_DOMAIN }),
-          // Nothing verifies the domain yet.
-          domain_verified: false,
+          domain_verified: verified,
           public_key: config.signingKey.publicKeyText,
           encryption_key: config.encryptionKey.publicKeyText,
           nats_endpoint: config.SERVICESPACE_PUBLIC_ENDPOINT,

@@ -191,6 +191,12 @@ export interface Api {
     /** An ask made before, by its id: to wait for, read or take back. */
     handle(id: string): RequestHandle<DataAnswer>;
   };
+  readonly domain: {
+    /** The domain the service claims, and whether its DNS says so */
+    get(options?: CallOptions): Promise<Domain>;
+    /** Look at the domain's TXT record now. Asks every configured resolver over HTTPS; where there are several, two must say the same. From then on the record is looked at each day, and a change is told as `domain.verified` or `domain.lapsed`. Answers 200 also when the record is not there: see `status` and `last_check`. */
+    verify(options?: CallOptions): Promise<Domain>;
+  };
   readonly manifest: {
     /** Capabilities of the service's own, its event handlers and plans */
     get(options?: CallOptions): Promise<HandlerManifest>;
@@ -238,6 +244,14 @@ export interface Api {
     request(input: PresenceRequestInput, options?: CallOptions): Promise<RequestHandle<PresenceAnswer>>;
     /** An ask made before, by its id: to wait for, read or take back. */
     handle(id: string): RequestHandle<PresenceAnswer>;
+  };
+  readonly registries: {
+    /** Register the service with a registry. Signs a registration and sends it. What the registry attests is verified, carried in new offers until it expires, and renewed in time. A registry that is away or has yet to look is asked again each hour; the same call asks at once. */
+    create(input: RegistriesCreateInput, options?: CallOptions): Promise<Registry>;
+    /** Leave a registry. What it attested leaves new offers at once. The registry is not told: its own entry ends when it is not renewed. */
+    delete(id: string, options?: CallOptions): Promise<RegistriesDeleteAnswer>;
+    /** The registries the service is registered with */
+    list(options?: CallOptions): PageList<Registry, RegistriesListPage>;
   };
   readonly requests: {
     /** Take back a pending request */
@@ -1632,6 +1646,34 @@ export interface Delivery {
   created_at: string;
 }
 
+export interface Domain {
+  domain?: string;
+  /** `unchecked`: nobody could tell yet. `unproven`: the record is not there. `lapsed`: it was there once. The offer names the domain while it is `unchecked` or `verified`. */
+  status: "not_configured" | "unchecked" | "verified" | "unproven" | "lapsed";
+  verified: boolean;
+  /** What to publish in the domain's DNS. */
+  record?: {
+    type: "TXT";
+    name: string;
+    value: string;
+  };
+  verified_at?: string;
+  /** When the record was last seen. */
+  confirmed_at?: string;
+  lapsed_at?: string;
+  last_check?: {
+    at: string;
+    /** `unresolved`: too few resolvers answered, or they do not agree. */
+    outcome: "verified" | "no_record" | "wrong_record" | "unresolved";
+    lookups: {
+      resolver: string;
+      outcome: "verified" | "no_record" | "wrong_record" | "failed";
+      detail?: string;
+    }[];
+  };
+  next_check_at?: string;
+}
+
 export interface HandlerManifest {
   capabilities: {
     name: string;
@@ -2123,6 +2165,47 @@ export interface PresenceRequestInput {
   metadata?: unknown;
   /** Why you ask, in words for the person. */
   purpose?: string | undefined;
+}
+
+export interface RegistriesCreateInput {
+  /** The registry's origin, as https://registry.example. */
+  url: string;
+  /** Its Ed25519 key, when you know it from elsewhere; absent: the key it shows first. */
+  registry_key?: string | undefined;
+}
+
+export interface RegistriesDeleteAnswer {
+  registry_id: string;
+  status: "deleted";
+}
+
+export interface RegistriesListPage {
+  registries: Registry[];
+}
+
+export interface Registry {
+  registry_id: string;
+  url: string;
+  /** Its name: the host. */
+  registry: string;
+  /** `pending`: it has yet to look. `refused`: it says no, and its earlier word has left the offer. `failing`: it is away; its earlier word holds until it expires. */
+  status: "pending" | "attested" | "refused" | "failing" | "expired";
+  /** Its key as first heard, or as given; another is not believed. */
+  registry_key?: string;
+  /** What new offers carry. */
+  attestation?: {
+    registry: string;
+    registry_key: string;
+    service_id: string;
+    statement: string;
+    issued_at: string;
+    expires_at: string;
+    signature: string;
+  };
+  detail?: string;
+  created_at: string;
+  asked_at?: string;
+  next_ask_at: string;
 }
 
 export type RequestStatus =
