@@ -29,6 +29,8 @@ export interface StackOptions {
   waitUntilReady?: boolean;
   /** Milliseconds between calls of scheduled(); default one minute. */
   cronIntervalMs?: number;
+  /** Whether the Worker's port leads straight into it (worker.ts). */
+  direct?: boolean;
 }
 
 /** A running stack. */
@@ -97,6 +99,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       bundle: options.bundle,
       caFile: tls?.caFile,
       cronIntervalMs: options.cronIntervalMs,
+      direct: options.direct,
     });
     const bindings = withOverrides(
       workerBindings(identity, serviceSpace, messageSpace, await worker.reservePort()),

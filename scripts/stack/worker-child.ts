@@ -14,6 +14,8 @@ export interface StartMessage {
   /** How often scheduled() is called, as the cron trigger would. */
   cronIntervalMs: number;
   cron: string;
+  /** Whether `port` leads straight into the Worker. */
+  direct: boolean;
 }
 
 /** What the child answers once. */
@@ -30,7 +32,8 @@ process.once("message", (message) => {
 async function start(options: StartMessage): Promise<StartedMessage> {
   const miniflare = new Miniflare({
     host: "127.0.0.1",
-    port: options.port,
+    // Port 0: any free one, where nobody calls.
+    port: options.direct ? 0 : options.port,
     cf: false,
     telemetry: { enabled: false },
     log: new Log(LogLevel.WARN),
@@ -41,6 +44,7 @@ async function start(options: StartMessage): Promise<StartedMessage> {
         name: WORKER_NAME,
         modules: options.modules,
         modulesRoot: options.modulesRoot,
+        ...(options.direct ? { unsafeDirectSockets: [{ host: "127.0.0.1", port: options.port }] } : {}),
       },
     ],
   } as ConstructorParameters<typeof Miniflare>[0]);

@@ -21,6 +21,8 @@ export interface WorkerOptions {
   caFile?: string | undefined;
   /** Milliseconds between calls of scheduled(); default one minute, as in wrangler.toml. */
   cronIntervalMs?: number | undefined;
+  /** Whether the port leads straight into the Worker, past the entry Worker that Miniflare puts in front. */
+  direct?: boolean | undefined;
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -149,6 +151,7 @@ export class WorkerProcess {
       modulesRoot: bundle.dir,
       cronIntervalMs: this.#options.cronIntervalMs ?? CRON_INTERVAL_MS,
       cron: CRON,
+      direct: this.#options.direct ?? false,
     };
     return new Promise((resolve) => {
       const timer = setTimeout(

@@ -12,6 +12,7 @@ import { toTimestamp } from "../../src/protocol/primitives.ts";
 import type { EventData, WebhookEvent } from "../../src/webhooks/event.ts";
 import { journalAt, journalName } from "../../src/webhooks/shards.ts";
 import type { ReceivedDelivery, ReceiverRule } from "../webhook-receiver-setup.ts";
+import { countingRows, type RowCount } from "./count-rows.ts";
 
 export const caller = { keyId: "testkey00001" };
 export const newUserId = (): string => toBase58(randomBytes(32));
@@ -143,32 +144,8 @@ export const feed = async (limit = 100) =>
   (await journal().read({ after: 0, limit })).items.map(({ event }) => event);
 
 /** Every row the journal's SQL writes while `run` runs; setAlarm is counted beside. */
-export async function countRows(run: () => Promise<void>): Promise<{ rows: number; alarms: number }> {
-  const counted = { rows: 0, alarms: 0 };
-  let restore: () => void = () => {};
-  const cursors: { rowsWritten: number }[] = [];
-  await runInDurableObject(stub(), (_instance: Journal, { storage }) => {
-    const { sql } = storage;
-    const exec = sql.exec.bind(sql);
-    const setAlarm = storage.setAlarm.bind(storage);
-    sql.exec = ((...args: Parameters<typeof exec>) => {
-      const cursor = exec(...args);
-      cursors.push(cursor);
-      return cursor;
-    }) as typeof sql.exec;
-    storage.setAlarm = (...args) => {
-      counted.alarms += 1;
-      return setAlarm(...args);
-    };
-    restore = () => {
-      sql.exec = exec;
-      storage.setAlarm = setAlarm;
-    };
-  });
+export async function countRows(run: () => Promise<void>): Promise<RowCount> {
+  const counting = await countingRows(stub() as DurableObjectStub<never>);
   await run();
-  await runInDurableObject(stub(), () => {
-    counted.rows = cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0);
-    restore();
-  });
-  return counted;
+  return counting.stop();
 }
