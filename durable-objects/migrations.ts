@@ -6,16 +6,17 @@
 
 import { atPoint } from "../src/at-point.ts";
 
-const TABLE = "schema_version";
+/** Holds how many steps a database has taken. */
+export const SCHEMA_TABLE = "schema_version";
 
 /** How many steps a database has taken; 0 for one that nothing was ever written to. Writes nothing. */
 export function schemaVersion(storage: DurableObjectStorage): number {
   // Asking sqlite_master first keeps this a read: an object that was only asked about stays empty and free.
   const known = storage.sql
-    .exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", TABLE)
+    .exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", SCHEMA_TABLE)
     .toArray();
   if (known.length === 0) return 0;
-  return storage.sql.exec<{ version: number }>(`SELECT version FROM ${TABLE}`).one().version;
+  return storage.sql.exec<{ version: number }>(`SELECT version FROM ${SCHEMA_TABLE}`).one().version;
 }
 
 /**
@@ -29,12 +30,15 @@ export function migrate(storage: DurableObjectStorage, steps: readonly string[])
   atPoint("object.migrate", () =>
     storage.transactionSync(() => {
       for (const step of steps.slice(taken)) storage.sql.exec(step);
-      if (taken === 0) {
-        storage.sql.exec(
-          `CREATE TABLE ${TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL)`,
-        );
-      }
-      storage.sql.exec(`INSERT OR REPLACE INTO ${TABLE} (id, version) VALUES (1, ?)`, steps.length);
+      setSchemaVersion(storage, steps.length);
     }),
   );
+}
+
+/** Notes how many steps were taken, in the transaction that took them. */
+export function setSchemaVersion({ sql }: DurableObjectStorage, version: number): void {
+  sql.exec(
+    `CREATE TABLE IF NOT EXISTS ${SCHEMA_TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL)`,
+  );
+  sql.exec(`INSERT OR REPLACE INTO ${SCHEMA_TABLE} (id, version) VALUES (1, ?)`, version);
 }

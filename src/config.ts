@@ -57,6 +57,7 @@ const settings = z.object({
   MESSAGESPACE_URL: socketUrl,
   BRIDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_BRIDGE_SHARDS),
   JOURNAL_SHARDS: z.coerce.number().int().min(1).max(MAX_JOURNAL_SHARDS).default(1),
+  MAINTENANCE: z.enum(["off", "on"]).default("off"),
   WITNESSES: z
     .string()
     .default("")
@@ -227,6 +228,9 @@ async function parse(env: Env): Promise<Config> {
       toBase64(deriveKey(keks[0]!, sha256(utf8(text)), utf8("vettid-fingerprint-v1"), FINGERPRINT_BYTES)),
   };
 }
+
+/** Whether the deployment stands still, to be exported or imported. */
+export const inMaintenance = (env: Env): boolean => env.MAINTENANCE === "on";
 
 const parsed = new WeakMap<Env, Promise<Config>>();
 

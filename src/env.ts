@@ -38,6 +38,8 @@ export interface Env {
   /** The audit log's name, where it is not to follow from PUBLIC_URL. */
   AUDIT_LOG_ORIGIN?: string;
 
+  /** `on`: nothing is asked, sent or delivered; a deployment can be exported or imported. Default off. */
+  MAINTENANCE?: string;
   /** Days after which entries may leave the users' chains; absent: never. */
   AUDIT_RETENTION_DAYS?: string;
 

@@ -307,6 +307,18 @@ export type FaultPoint = keyof typeof FAULT_POINTS;
 /** Places that other tests let fail, by what they are given in their place; and where those are. */
 export const TESTED_ELSEWHERE: readonly (FaultRow & { test: { file: string; title: string } })[] = [
   {
+    file: "durable-objects/transfer.ts",
+    does: "takes in a page of an exported object's rows",
+    before: "the pages before it",
+    after: "its rows, and that they are there",
+    crash: "the importing script gets no answer and cannot know",
+    repairedBy: "the script, which sends the same page again; it is taken once",
+    test: {
+      file: "test/workerd/transfer.test.ts",
+      title: "whose page fails half way leaves the pages before it, and takes that page then",
+    },
+  },
+  {
     file: "durable-objects/audit-log/store.ts",
     does: "deletes partial tiles whose full tile is published",
     before: "the partial tiles",

@@ -694,3 +694,27 @@ export interface JournalForRoutes {
   testEndpoint(webhookId: string, eventId: string): Promise<RpcResult<AttemptView & { delivered: boolean }>>;
   metrics(): Promise<JournalMetrics>;
 }
+
+// ---- Moving a deployment ----------------------------------------------------------------------------------
+
+/** A value of a database, as JSON holds it. */
+export type StoredCell = string | number | null | { base64: string };
+
+/** Some rows of one object's database, in order. */
+export interface TransferPage {
+  /** Steps of its schema the database had taken; 0 for an object nothing was ever written to. */
+  schema_version: number;
+  /** The `next` of the page before; absent in an object's first. */
+  after?: string;
+  tables: { name: string; columns: string[]; rows: StoredCell[][] }[];
+  /** Absent in an object's last. */
+  next?: string;
+}
+
+/** What every object that stores anything can do in maintenance. */
+export interface Transferable {
+  exportPage(after?: string): Promise<RpcResult<TransferPage>>;
+  importPage(page: TransferPage): Promise<RpcResult<{ rows: number; done: boolean }>>;
+  /** Ends this life of the object, so that the next one reads what was imported. Rejects. */
+  restart(): Promise<void>;
+}

@@ -54,7 +54,7 @@ import {
 import { formatProof } from "../../src/audit/proof.ts";
 import { TILE_WIDTH, tilesBetween, tileWidth } from "../../src/audit/tiles.ts";
 import type { WitnessAddress } from "../../src/audit/witness.ts";
-import { type Config, configOf } from "../../src/config.ts";
+import { type Config, configOf, inMaintenance } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
 import { errorText, type LogFields, type LogLevel, log } from "../../src/log.ts";
 import { equalBytes, toBase64 } from "../../src/protocol/encoding.ts";
@@ -67,9 +67,12 @@ import type {
   LeafProof,
   OfferedLeaf,
   RpcResult,
+  Transferable,
+  TransferPage,
 } from "../../src/rpc.ts";
 import { migrate } from "../migrations.ts";
 import { Serial } from "../serial.ts";
+import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { SCHEMA } from "./schema.ts";
 import { type LogStore, R2LogStore, TileConflict } from "./store.ts";
 import { StoredTree } from "./tree.ts";
@@ -136,7 +139,10 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const report = (level: LogLevel, event: string, facts: LogFields): void =>
   log(level, `audit_log.${event}`, facts);
 
-export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, AuditLogForRoutes {
+export class AuditLog
+  extends DurableObject<Env>
+  implements AuditLogForJournal, AuditLogForRoutes, Transferable
+{
   /** Replaced by tests, which let calls fail before or after they took effect. Not reachable over RPC. */
   store: LogStore;
   /** As `store`. */
@@ -180,6 +186,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
       const detail = `leaves: at most ${MAX_OFFERED_LEAVES}, each of ${LEAF_BYTES} bytes`;
       return { ok: false, error: { code: "invalid_request", detail } };
     }
+    if (inMaintenance(this.env)) return this.#unavailable("the vault is in maintenance");
     const hashes = leaves.map(({ leaf }) => leafHash(leaf));
     const waiting = hashes.filter((hash) => this.#publishedPosition(hash) === undefined);
     if (waiting.length > 0) {
@@ -691,8 +698,33 @@ export class AuditLog extends DurableObject<Env> implements AuditLogForJournal, 
     void this.ctx.storage.setAlarm(Date.now() + delayMs);
   }
 
+  // ---- Moving a deployment ------------------------------------------------------------------------------
+
+  async exportPage(after?: string): Promise<RpcResult<TransferPage>> {
+    return exportPage(this.ctx.storage, after);
+  }
+
+  async importPage(page: TransferPage): Promise<RpcResult<{ rows: number; done: boolean }>> {
+    const { storage } = this.ctx;
+    const bucketInUse = (await this.store.readCheckpoint()) !== undefined;
+    return importPage(storage, page, {
+      steps: SCHEMA,
+      finish: () => {
+        // Into a bucket of its own: everything is published there again, from what is stored here.
+        if (!bucketInUse) this.#update({ published_size: 0, published: null, etag: null });
+        void storage.setAlarm(Date.now());
+      },
+    });
+  }
+
+  async restart(): Promise<void> {
+    this.ctx.abort("restarted after an import");
+  }
+
   /** Publishes what a crash or an outage left owed, and asks witnesses again; not set when neither is due. */
   override async alarm(): Promise<void> {
+    // Nothing is done, and nothing forgotten.
+    if (inMaintenance(this.env)) return this.ctx.storage.setAlarm(Date.now() + MAINTENANCE_ALARM_MS);
     this.#alarmSet = false;
     try {
       await this.#nextRound();

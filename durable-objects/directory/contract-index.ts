@@ -70,6 +70,18 @@ export class ContractIndex {
       .toArray()[0]?.user_id;
   }
 
+  /** Distinct, in order, behind `after`. */
+  userIds(after: string, limit: number): string[] {
+    return this.#storage.sql
+      .exec<{ user_id: string }>(
+        "SELECT DISTINCT user_id FROM contracts WHERE user_id > ? ORDER BY user_id LIMIT ?",
+        after,
+        limit,
+      )
+      .toArray()
+      .map((row) => row.user_id);
+  }
+
   /** Newest first. */
   list(query: ContractQuery): RpcResult<ContractPage> {
     const from = query.cursor === undefined ? undefined : decodeCursor(query.cursor);

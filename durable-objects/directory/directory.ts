@@ -6,7 +6,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { atPoint } from "../../src/at-point.ts";
-import { configOf } from "../../src/config.ts";
+import { configOf, inMaintenance } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
 import { errorText, log } from "../../src/log.ts";
 import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
@@ -24,6 +24,8 @@ import type {
   Page,
   RegistryView,
   RpcResult,
+  Transferable,
+  TransferPage,
   WebhookEndpoint,
 } from "../../src/rpc.ts";
 import { serviceJournal } from "../../src/webhooks/shards.ts";
@@ -32,6 +34,7 @@ import { Feeder, sinkNames } from "../feeder.ts";
 import { HeadCarrier, RECOVERY_MS } from "../heads.ts";
 import { migrate } from "../migrations.ts";
 import { Serial } from "../serial.ts";
+import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { Announcements } from "./announcements.ts";
 import { ContractIndex, type ContractPage, type ContractQuery } from "./contract-index.ts";
 import { Domain } from "./domain.ts";
@@ -73,7 +76,7 @@ interface Books {
 
 export class Directory
   extends DurableObject<Env>
-  implements DirectoryForUsers, DirectoryForRoutes, DirectoryForJournal
+  implements DirectoryForUsers, DirectoryForRoutes, DirectoryForJournal, Transferable
 {
   /** How resolvers and registries are called. Static, so out of reach of any caller over RPC. */
   static fetcher: typeof fetch = (...call) => fetch(...call);
@@ -193,6 +196,11 @@ export class Directory
     const offer = await offerings.offer(invite.terms.offeringId);
     // Undefined when the offering was removed while the offer was being signed.
     return offer === undefined ? { ok: false, reason: "invite_invalid" } : { ...invite, offer };
+  }
+
+  /** Ids of users who have, or had, a contract: `limit` of them behind `after`, in order. */
+  async userIds(after: string, limit: number): Promise<string[]> {
+    return (await this.#open()).contracts.userIds(after, limit);
   }
 
   async userOfContract(contractId: string): Promise<string | undefined> {
@@ -348,9 +356,30 @@ export class Directory
 
   /** Brings the chain's new entries and the service's own events where they are to go; nothing waits for it. */
   #carry({ heads, feeder, announcements }: Books): void {
+    if (inMaintenance(this.env)) return;
     this.ctx.waitUntil(heads.carry());
     this.ctx.waitUntil(feeder.feed());
     this.ctx.waitUntil(announcements.send());
+  }
+
+  // ---- Moving a deployment ------------------------------------------------------------------------------
+
+  async exportPage(after?: string): Promise<RpcResult<TransferPage>> {
+    return exportPage(this.ctx.storage, after);
+  }
+
+  async importPage(page: TransferPage): Promise<RpcResult<{ rows: number; done: boolean }>> {
+    const { storage } = this.ctx;
+    return importPage(storage, page, {
+      steps: SCHEMA,
+      // The first admin key and its entry: made when the import was authenticated.
+      seeds: { api_keys: 1, audit: 1 },
+      finish: () => void storage.setAlarm(Date.now()),
+    });
+  }
+
+  async restart(): Promise<void> {
+    this.ctx.abort("restarted after an import");
   }
 
   /** Makes sure the alarm fires no later than `at`. setAlarm costs a row, so a sooner one is left as it is. */
@@ -365,6 +394,8 @@ export class Directory
    * chain's head again where a crash or an outage left it.
    */
   override async alarm(): Promise<void> {
+    // Nothing is done, and nothing forgotten.
+    if (inMaintenance(this.env)) return this.ctx.storage.setAlarm(Date.now() + MAINTENANCE_ALARM_MS);
     this.#alarmAt = undefined;
     try {
       await atPoint("directory.alarm", () => this.#tick());

@@ -8,7 +8,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { atPoint } from "../../src/at-point.ts";
 import { deliveryOf, objectOf } from "../../src/audit/sinks.ts";
-import { type Config, configOf } from "../../src/config.ts";
+import { type Config, configOf, inMaintenance } from "../../src/config.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import type { Env } from "../../src/env.ts";
 import { errorText, log } from "../../src/log.ts";
@@ -32,6 +32,8 @@ import type {
   LeafPosition,
   OfferedLeaf,
   RpcResult,
+  Transferable,
+  TransferPage,
 } from "../../src/rpc.ts";
 import type { AttemptRequest } from "../../src/webhooks/attempt.ts";
 import { eventText, TEST_EVENT_TYPE, type WebhookEvent, webhookEvent } from "../../src/webhooks/event.ts";
@@ -42,6 +44,7 @@ import { checkTarget, targetPolicy } from "../../src/webhooks/target.ts";
 import { AUDIT_LOG_NAME } from "../audit-log/audit-log.ts";
 import { DIRECTORY_NAME } from "../directory/directory.ts";
 import { migrate } from "../migrations.ts";
+import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { LeafCarrier } from "./carrier.ts";
 import { attemptView, Deliveries, NO_SUCH_WEBHOOK } from "./deliveries.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -81,7 +84,7 @@ interface SenderExports {
   WebhookSender: { send(request: AttemptRequest): Promise<AttemptResult> };
 }
 
-export class Journal extends DurableObject<Env> implements JournalForUsers, JournalForRoutes {
+export class Journal extends DurableObject<Env> implements JournalForUsers, JournalForRoutes, Transferable {
   /** How an attempt leaves: in an invocation of its own. Static, so out of reach of any caller over RPC. */
   static send = (ctx: DurableObjectState, request: AttemptRequest): Promise<AttemptResult> =>
     (ctx.exports as unknown as SenderExports).WebhookSender.send(request);
@@ -356,7 +359,27 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     this.#wakeBy(this.#sweepAt);
   }
 
+  // ---- Moving a deployment ------------------------------------------------------------------------------
+
+  async exportPage(after?: string): Promise<RpcResult<TransferPage>> {
+    return exportPage(this.ctx.storage, after);
+  }
+
+  async importPage(page: TransferPage): Promise<RpcResult<{ rows: number; done: boolean }>> {
+    const { storage } = this.ctx;
+    return importPage(storage, page, {
+      steps: SCHEMA,
+      finish: () => void storage.setAlarm(Date.now()),
+    });
+  }
+
+  async restart(): Promise<void> {
+    this.ctx.abort("restarted after an import");
+  }
+
   override async alarm(): Promise<void> {
+    // Nothing is done, and nothing forgotten.
+    if (inMaintenance(this.env)) return this.ctx.storage.setAlarm(Date.now() + MAINTENANCE_ALARM_MS);
     this.#alarmAt = undefined;
     try {
       await atPoint("journal.alarm", () => this.#tick());

@@ -183,7 +183,9 @@ export class NatsBridge extends DurableObject<Env> {
     // A failure is the settings', and of this isolate: asked again it is the same, and says so again.
     this.#running ??= configOf(this.env).then((config) => this.#open(config));
     return this.#running.then((running) => {
-      for (const { session } of Object.values(running.clusters)) session.start();
+      // In maintenance nothing is taken from the clusters: it would be for objects that are being moved.
+      if (running.config.MAINTENANCE === "off")
+        for (const { session } of Object.values(running.clusters)) session.start();
       return running;
     });
   }

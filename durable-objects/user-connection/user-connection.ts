@@ -3,7 +3,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { atPoint } from "../../src/at-point.ts";
-import { configOf } from "../../src/config.ts";
+import { configOf, inMaintenance } from "../../src/config.ts";
 import { credentialsForm } from "../../src/contracts/agreement.ts";
 import type { AmendmentInput } from "../../src/contracts/amendment.ts";
 import type { ConsentReceipt } from "../../src/contracts/receipt.ts";
@@ -41,10 +41,13 @@ import type {
   RequestView,
   RpcResult,
   SaidView,
+  Transferable,
+  TransferPage,
   UserConnectionApi,
   UserEventView,
 } from "../../src/rpc.ts";
 import { Serial } from "../serial.ts";
+import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { amendContract, amendmentView, supersededFault } from "./amending.ts";
 import {
   actOnRequest,
@@ -64,6 +67,7 @@ import { Outbox } from "./outbox.ts";
 import { setPaused } from "./pausing.ts";
 import { receive, takeRevocation } from "./receive.ts";
 import { rotate } from "./rotating.ts";
+import { SCHEMA } from "./schema.ts";
 import { acceptContract, inviteHash } from "./setup.ts";
 import { type ContractRow, Store } from "./store.ts";
 import { tick } from "./timers.ts";
@@ -74,7 +78,7 @@ import { Waiters } from "./waiters.ts";
 /** After an alarm that failed. */
 const ALARM_RETRY_MS = 5_000;
 
-export class UserConnection extends DurableObject<Env> implements UserConnectionApi {
+export class UserConnection extends DurableObject<Env> implements UserConnectionApi, Transferable {
   readonly #store: Store;
   readonly #serial = new Serial();
   readonly #waiters = new Waiters();
@@ -653,9 +657,29 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     return this.ctx.storage.transactionSync(() => vault.heads.prune(before));
   };
 
+  // ---- Moving a deployment ------------------------------------------------------------------------------
+
+  async exportPage(after?: string): Promise<RpcResult<TransferPage>> {
+    return exportPage(this.ctx.storage, after);
+  }
+
+  async importPage(page: TransferPage): Promise<RpcResult<{ rows: number; done: boolean }>> {
+    const { storage } = this.ctx;
+    return importPage(storage, page, {
+      steps: SCHEMA,
+      finish: () => void storage.setAlarm(Date.now()),
+    });
+  }
+
+  async restart(): Promise<void> {
+    this.ctx.abort("restarted after an import");
+  }
+
   // ---- Time ---------------------------------------------------------------------------------------------
 
   override async alarm(): Promise<void> {
+    // Nothing is done, and nothing forgotten.
+    if (inMaintenance(this.env)) return this.ctx.storage.setAlarm(Date.now() + MAINTENANCE_ALARM_MS);
     try {
       await atPoint("user.alarm", () => this.#tick());
     } catch (error) {

@@ -27,6 +27,7 @@ import { openApiRoutes } from "./routes/openapi.ts";
 import { requestRoutes } from "./routes/requests.ts";
 import { resourceRoutes } from "./routes/resources.ts";
 import { serviceRoutes } from "./routes/service.ts";
+import { transferRoutes } from "./routes/transfer.ts";
 import { userEventRoutes } from "./routes/user-events.ts";
 import { webhookRoutes } from "./routes/webhooks.ts";
 
@@ -56,4 +57,5 @@ auditRoutes(app);
 logRoutes(app);
 eventRoutes(app);
 webhookRoutes(app);
+transferRoutes(app);
 openApiRoutes(app);

@@ -18,6 +18,8 @@ export const API_KEY_SCHEME = "apiKey";
 
 type RouteOptions<Path extends string> = Omit<RouteConfig, "path" | "security" | "middleware"> & {
   path: Path;
+  /** Of a body larger than others may be. */
+  maxBodyBytes?: number;
 };
 
 /** Refusals by status: several codes may share one. */
@@ -63,9 +65,9 @@ export function defineRoute<const Path extends string, const Options extends Rou
   const middleware: MiddlewareHandler<AppEnv>[] = [
     classify(scope),
     isPublic ? limitPublicRate : authenticate(scope),
-    ...(takesBody ? [readBody] : []),
+    ...(takesBody ? [readBody(options.maxBodyBytes)] : []),
   ];
-  const { responses, ...rest } = options;
+  const { responses, maxBodyBytes: _, ...rest } = options;
   return createRoute({
     ...(rest as Omit<Options, "responses">),
     responses: { ...problemResponses([...new Set(codes)]), ...responses } as Options["responses"],

@@ -32,6 +32,7 @@ const NO_ROW: Readonly<Record<string, string>> = {
   "src/http/objects.ts":
     "hands out stubs: what a route calls is written by the object, and its caller repeats",
   "src/http/routes/calls.ts": "opens a socket: the object's commit comes before the answer",
+  "src/http/routes/transfer.ts": "hands pages on: `durable-objects/transfer.ts` takes each once",
   "src/nats/shards.ts": "hands out stubs; waking a bridge writes nothing",
   "src/webhooks/shards.ts": "hands out stubs",
 };

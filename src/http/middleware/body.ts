@@ -11,11 +11,11 @@ export const MAX_BODY_BYTES = 1_500_000;
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
-const tooLarge = () =>
-  new ApiError("payload_too_large", `a body is at most ${MAX_BODY_BYTES} bytes; send less`);
+const tooLarge = (most: number) =>
+  new ApiError("payload_too_large", `a body is at most ${most} bytes; send less`);
 
-async function readBounded(request: Request): Promise<Uint8Array<ArrayBuffer>> {
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+async function readBounded(request: Request, most: number): Promise<Uint8Array<ArrayBuffer>> {
+  if (Number(request.headers.get("content-length") ?? 0) > most) throw tooLarge(most);
   if (request.body === null) return new Uint8Array();
   // The length may be left out or wrong: what counts is what comes.
   const chunks: Uint8Array[] = [];
@@ -25,9 +25,9 @@ async function readBounded(request: Request): Promise<Uint8Array<ArrayBuffer>> {
     const { done, value } = await reader.read();
     if (done) break;
     size += value.length;
-    if (size > MAX_BODY_BYTES) {
+    if (size > most) {
       await reader.cancel();
-      throw tooLarge();
+      throw tooLarge(most);
     }
     chunks.push(value);
   }
@@ -40,26 +40,28 @@ async function readBounded(request: Request): Promise<Uint8Array<ArrayBuffer>> {
   return bytes;
 }
 
-export const readBody = createMiddleware<AppEnv>(async (c, next) => {
-  const { raw } = c.req;
-  const bytes = await readBounded(raw);
-  const headers = new Headers(raw.headers);
-  // An empty body is no body, whatever its type is called.
-  if (bytes.length === 0) headers.delete("content-type");
-  else if (!JSON_TYPE.test(headers.get("content-type") ?? ""))
-    throw new ApiError("invalid_request", "the body must be JSON: send `Content-Type: application/json`");
-  if (bytes.length > 0) {
-    const parsed = parseJson(bytes);
-    if (!parsed.ok)
-      throw new ApiError("invalid_request", `the body is not acceptable JSON (${parsed.error})`);
-    c.set("body", parsed.value);
-  }
-  // The validators behind read the body from a request of their own.
-  c.req.raw = new Request(raw.url, {
-    method: raw.method,
-    headers,
-    ...(bytes.length === 0 ? {} : { body: bytes }),
-    signal: raw.signal,
+/** `most`: bytes. */
+export const readBody = (most = MAX_BODY_BYTES) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    const { raw } = c.req;
+    const bytes = await readBounded(raw, most);
+    const headers = new Headers(raw.headers);
+    // An empty body is no body, whatever its type is called.
+    if (bytes.length === 0) headers.delete("content-type");
+    else if (!JSON_TYPE.test(headers.get("content-type") ?? ""))
+      throw new ApiError("invalid_request", "the body must be JSON: send `Content-Type: application/json`");
+    if (bytes.length > 0) {
+      const parsed = parseJson(bytes);
+      if (!parsed.ok)
+        throw new ApiError("invalid_request", `the body is not acceptable JSON (${parsed.error})`);
+      c.set("body", parsed.value);
+    }
+    // The validators behind read the body from a request of their own.
+    c.req.raw = new Request(raw.url, {
+      method: raw.method,
+      headers,
+      ...(bytes.length === 0 ? {} : { body: bytes }),
+      signal: raw.signal,
+    });
+    await next();
   });
-  await next();
-});

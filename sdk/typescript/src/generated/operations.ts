@@ -486,6 +486,21 @@ export const operations: Operations = {
     gives: "list",
     items: "subscriptions",
   },
+  "transfer.export": {
+    method: "GET",
+    path: "transfer/{object}/export",
+    input: "query",
+    repeat: "always",
+    gives: "json",
+  },
+  "transfer.get": { method: "GET", path: "transfer", input: "query", repeat: "always", gives: "json" },
+  "transfer.import": {
+    method: "POST",
+    path: "transfer/{object}/import",
+    input: "body",
+    repeat: "refused",
+    gives: "json",
+  },
   "users.events.get": {
     method: "GET",
     path: "users/{user_id}/events/{event_id}",

@@ -327,6 +327,14 @@ export interface Api {
     /** An ask made before, by its id: to wait for, read or take back. */
     handle(id: string): RequestHandle<SubscriptionsAnswer>;
   };
+  readonly transfer: {
+    /** Some of an object's rows. Only in maintenance. Rows as they are stored: what is wrapped stays wrapped. */
+    export(object: string, input?: TransferExportInput, options?: CallOptions): Promise<TransferPage>;
+    /** What an export is made of. Only in maintenance. `scripts/transfer.ts` reads it all and writes it all. */
+    get(input?: TransferGetInput, options?: CallOptions): Promise<TransferManifest>;
+    /** Put some rows into an object. Only in maintenance, and into a deployment nothing was done in. An object's pages in order; the same page again is taken once. */
+    import(object: string, input: TransferPage, options?: CallOptions): Promise<TransferImportAnswer>;
+  };
   readonly users: {
     /** A connected user */
     get(userId: string, options?: CallOptions): Promise<UsersGetAnswer>;
@@ -2572,6 +2580,49 @@ export interface SubscriptionsListInput {
 export interface SubscriptionsListPage {
   subscriptions: SubscriptionsAnswer[];
   next_cursor?: string;
+}
+
+export interface TransferExportInput {
+  after?: string | undefined;
+}
+
+export interface TransferGetInput {
+  cursor?: string | undefined;
+}
+
+export interface TransferImportAnswer {
+  rows: number;
+  done: boolean;
+}
+
+export interface TransferManifest {
+  format: "vettid-service-vault/1";
+  version: string;
+  service_id: string;
+  /** Equal where VAULT_KEK is equal. */
+  key_check: string;
+  journal_shards: number;
+  /** In the order to import them. */
+  objects: string[];
+  next_cursor?: string;
+}
+
+export interface TransferPage {
+  schema_version: number;
+  after?: string;
+  tables: {
+    name: string;
+    columns: string[];
+    rows: (
+      | string
+      | number
+      | null
+      | {
+          base64: string;
+        }
+    )[][];
+  }[];
+  next?: string;
 }
 
 export interface UsersEventsGetAnswer {
