@@ -211,7 +211,9 @@ export class HeadCarrier {
         if (index === undefined) throw new Error("the log answered for no leaf");
         atPoint("head.noted", () =>
           sql.exec(
-            "INSERT OR IGNORE INTO heads (n, head, salt, leaf_index, at) VALUES (?, ?, ?, ?, ?)",
+            // Not where the entry was erased while its head was on its way.
+            `INSERT OR IGNORE INTO heads (n, head, salt, leaf_index, at)
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM audit WHERE n = ?1)`,
             next.n,
             next.head,
             next.salt.slice().buffer,

@@ -376,4 +376,16 @@ export const TESTED_ELSEWHERE: readonly (FaultRow & { test: { file: string; titl
       title: "gets a batch again after a crash that came before its position was written",
     },
   },
+  {
+    file: "durable-objects/user-connection/erasing.ts",
+    does: "has the Directory and the Journal forget a user, then forgets them here",
+    before: "everything, and the wish to erase",
+    after: "ids of ended contracts and the chain's end",
+    crash: "what forgot already finds nothing to forget; the rest forgets then",
+    repairedBy: ALARM_REPEATS,
+    test: {
+      file: "test/workerd/erasure.test.ts",
+      title: "is finished by the alarm whichever of its steps was the last",
+    },
+  },
 ];

@@ -361,6 +361,19 @@ export interface UserConnectionApi {
 
   audit(query: { after?: string; operation?: string; limit: number }): Promise<RpcResult<AuditPage>>;
   auditProof(eventId: string): Promise<RpcResult<AuditStretch>>;
+
+  /** Erases the user, or says how far that is. What stands is ended first, with notice. */
+  eraseUser(userId: string, reason: string | undefined, keyId: string): Promise<RpcResult<ErasureView>>;
+}
+
+export interface ErasureView {
+  user_id: string;
+  erasure_id: string;
+  status: "erasing" | "erased";
+  requested_at: string;
+  /** At the latest. */
+  erased_by?: string;
+  erased_at?: string;
 }
 
 // ---- Directory ------------------------------------------------------------------------------------------
@@ -423,6 +436,8 @@ export interface DirectoryForUsers {
   }): Promise<{ ok: true } | { ok: false; reason: InviteRefusal | TermsRefusal }>;
   /** Writes or updates index rows; an older version than the stored one changes nothing. */
   indexContracts(rows: ContractIndexRow[]): Promise<void>;
+  /** Forgets a user and notes that it did, once for an erasure. Called again, it forgets what has come since. */
+  forgetUser(erasure: { userId: string; erasureId: string; keyId: string }): Promise<void>;
 }
 
 /** What the routes need of the Directory. */
@@ -567,6 +582,8 @@ export interface JournalForUsers {
    * no answer, hand the same over again: a sink may then get them twice.
    */
   takeEntries(entries: HandOver): Promise<RpcResult<null>>;
+  /** Forgets a user's events, with their deliveries, and entries; an event says so, once for an erasure. */
+  forgetUser(userId: string, erasureId: string): Promise<void>;
 }
 
 /** Entries of one chain for sinks, in the chain's order. */

@@ -82,6 +82,18 @@ export class ContractIndex {
       .map((row) => row.user_id);
   }
 
+  ofUser(userId: string): string[] {
+    return this.#storage.sql
+      .exec<{ contract_id: string }>("SELECT contract_id FROM contracts WHERE user_id = ?", userId)
+      .toArray()
+      .map(({ contract_id }) => contract_id);
+  }
+
+  /** Called in a transaction. */
+  forget(userId: string): void {
+    this.#storage.sql.exec("DELETE FROM contracts WHERE user_id = ?", userId);
+  }
+
   /** Newest first. */
   list(query: ContractQuery): RpcResult<ContractPage> {
     const from = query.cursor === undefined ? undefined : decodeCursor(query.cursor);

@@ -157,6 +157,33 @@ export class Directory
     (await this.#open()).contracts.put(rows);
   }
 
+  async forgetUser({
+    userId,
+    erasureId,
+    keyId,
+  }: Parameters<DirectoryForUsers["forgetUser"]>[0]): Promise<void> {
+    const { contracts, invites, ledger } = await this.#open();
+    await ledger.change(() => {
+      const forget = () => {
+        invites.forget(userId, contracts.ofUser(userId));
+        contracts.forget(userId);
+      };
+      // The erasure is on the chain; who was erased is not.
+      if (!ledger.hasNoted("user.erase", erasureId))
+        return {
+          answer: undefined,
+          entry: {
+            operation: "user.erase",
+            status: "success",
+            request: { key_id: keyId, erasure_id: erasureId },
+          },
+          write: forget,
+        };
+      this.ctx.storage.transactionSync(forget);
+      return { answer: undefined };
+    });
+  }
+
   // ---- for the journal ----------------------------------------------------------------------------------
 
   async webhookEndpoints(): Promise<WebhookEndpoint[]> {

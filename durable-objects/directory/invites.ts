@@ -337,6 +337,12 @@ export class Invites {
     return equalBytes(utf8(code), utf8(use.matchCode)) ? "matched" : "wrong";
   }
 
+  /** What invites know of a user; a use stays counted. Called in a transaction. */
+  forget(userId: string, contractIds: readonly string[]): void {
+    this.#sql.exec("DELETE FROM invite_tries WHERE user_id = ?", userId);
+    for (const id of contractIds) this.#sql.exec("DELETE FROM invite_uses WHERE contract_id = ?", id);
+  }
+
   #used(inviteId: string, contractId: string): boolean {
     return (
       this.#sql

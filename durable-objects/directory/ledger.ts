@@ -208,6 +208,15 @@ export class Ledger {
     };
   }
 
+  /** Whether the chain has an entry of an operation that names an id. Reads every entry of that operation. */
+  hasNoted(operation: string, id: string): boolean {
+    return (
+      this.#storage.sql
+        .exec("SELECT 1 FROM audit WHERE operation = ? AND instr(entry, ?) > 0 LIMIT 1", operation, id)
+        .toArray().length > 0
+    );
+  }
+
   #holds(n: number, eventId: string): boolean {
     const [row] = this.#storage.sql
       .exec<{ entry: string }>("SELECT entry FROM audit WHERE n = ?", n)

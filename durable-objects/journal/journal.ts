@@ -233,6 +233,28 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     return (await this.#open()).sinks.take(entries);
   }
 
+  // ---- Erasure ------------------------------------------------------------------------------------------
+
+  async forgetUser(userId: string, erasureId: string): Promise<void> {
+    const { store, sinks } = await this.#open();
+    // Who was erased is not said: whoever asked for it knows the erasure by its id. It is the newest event from here
+    // on, so that all of the user's can go.
+    await this.append([
+      {
+        event: {
+          type: "user.erased",
+          timestamp: toTimestamp(this.now()),
+          event_id: erasureId,
+          data: { erasure_id: erasureId },
+        },
+      },
+    ]);
+    this.ctx.storage.transactionSync(() => {
+      store.forget(userId);
+      sinks.forget(userId);
+    });
+  }
+
   // ---- The feed -----------------------------------------------------------------------------------------
 
   async read(query: FeedQuery): Promise<FeedPage> {

@@ -224,6 +224,13 @@ export class Store {
     return next.n < last.n && next.recorded_at < before;
   }
 
+  /** Deletes a user's events, but never the newest, and their deliveries. Called in a transaction. */
+  forget(userId: string): void {
+    const theirs = "SELECT n FROM events WHERE user_id = ? AND n < (SELECT max(n) FROM events)";
+    this.#sql.exec(`DELETE FROM deliveries WHERE n IN (${theirs})`, userId);
+    this.#sql.exec(`DELETE FROM events WHERE n IN (${theirs})`, userId);
+  }
+
   // Endpoints and replays
 
   endpoints(): EndpointRow[] {

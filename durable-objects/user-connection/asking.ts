@@ -143,7 +143,7 @@ export async function ask(
   if (kind === undefined || operation === undefined)
     return fault("invalid_request", "there is no such kind of request");
   // An unknown user is answered without writing anything: a typo must not make an object.
-  if (!vault.store.exists)
+  if (!vault.store.isKnown)
     return refusalOf({ allowed: false, code: "contract_required", reason: "no_contract" }, "");
   const repeated = replay(vault, input, now);
   if (repeated !== undefined) return repeated;

@@ -7,7 +7,7 @@ import { atPoint } from "../../src/at-point.ts";
 import { signEntry } from "../../src/audit/chain.ts";
 import { LEAF_SALT_BYTES } from "../../src/audit/leaf.ts";
 import { seal } from "../../src/crypto/seal.ts";
-import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
+import type { AuditEntry } from "../../src/protocol/audit.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import { newEventId, newRoutedId, randomBytes } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
@@ -222,9 +222,7 @@ export class Change {
   async commit(): Promise<string[]> {
     const { vault } = this;
     const { store } = vault;
-    const last = store.lastAudit();
-    let head = last === undefined ? CHAIN_START : (JSON.parse(last.entry) as AuditEntry).event_hash;
-    let n = last?.n ?? 0;
+    let { n, head } = store.chainEnd();
     const entries: { n: number; text: string; hash: string; salt: Uint8Array }[] = [];
     for (const draft of this.#audits) {
       n += 1;
@@ -249,12 +247,13 @@ export class Change {
     }
     atPoint("user.commit", () => {
       vault.storage.transactionSync(() => {
-        store.create(vault.userId);
+        // A look at what is due makes nothing of a user who was erased meanwhile.
+        if (!this.isEmpty) store.create(vault.userId);
         for (const write of this.#writes) write(entries[0]?.hash ?? "");
         for (const entry of entries) store.insertAudit(entry.n, entry.text, entry.salt);
         for (const event of this.#events) store.insertEvent(event.text, event.callback);
       });
-      store.created();
+      if (!this.isEmpty) store.created();
       // Behind what carries the new head into the audit log once this step is over.
       if (entries.length > 0) this.due(this.now + RECOVERY_MS);
       // No await since the transaction: rows and alarm become durable together, before any reply leaves.

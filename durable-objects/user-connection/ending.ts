@@ -84,6 +84,34 @@ export async function endContract(
     .due(now + REVOCATION_NOTICE_MS);
 }
 
+/** Rejects a contract that waits for the service's word. */
+export async function rejectByService(
+  change: Change,
+  row: ContractRow,
+  reason: string | undefined,
+  request: AuditDraft["request"],
+): Promise<void> {
+  await endContract(
+    change,
+    row,
+    { status: "rejected", by: "service", reason },
+    {
+      contractId: row.contract_id,
+      operation: "contract.reject",
+      status: "success",
+      request,
+      response: { status: "rejected" },
+    },
+  );
+  await change.say(row, {
+    eventType: "contract.rejected",
+    ref: row.submit_event_id,
+    payload: { reason: "declined", ...(reason === undefined ? {} : { detail: reason }) },
+    expiresAt: change.now + REVOCATION_NOTICE_MS,
+    setup: true,
+  });
+}
+
 /** Ends a contract for the service: the notice is sent until it is receipted, at the latest for 7 days. */
 export async function cancelByService(
   change: Change,

@@ -329,6 +329,8 @@ async function receiveReceipt(
   });
   // It may have been the last thing open under a superseded contract, or told the user of its successor.
   if (hasUnfinished(vault)) change.due(now);
+  // It may have been the last thing an erasure waited for.
+  if (vault.store.isErasing()) change.due(now);
   if (row.kind !== null) change.changed.push(row.event_id);
   await change.commit();
   return done;
@@ -365,7 +367,7 @@ async function receiveSubmission(
       response: { reason },
     });
     // About someone of whom nothing is stored, nothing is stored now: whoever can make a key could fill the disk.
-    const [hash] = vault.store.exists ? await change.commit() : [];
+    const [hash] = vault.store.isKnown ? await change.commit() : [];
     // A key we may not seal to (small order) cannot be answered at all.
     if (reason === "key_refused")
       return { handled: "done", rejected: { reason, event_id: header.event_id }, replies: [] };

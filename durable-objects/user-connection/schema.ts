@@ -174,4 +174,16 @@ export const SCHEMA: readonly string[] = [
   HEADS_SCHEMA,
 
   FEEDER_SCHEMA,
+
+  `-- The user's erasure, asked for or done. At most one row.
+   CREATE TABLE erasure (
+     id INTEGER PRIMARY KEY CHECK (id = 1),
+     erasure_id TEXT NOT NULL,
+     key_id TEXT NOT NULL,                -- of the API key that asked; '' once it is done
+     requested_at INTEGER NOT NULL,
+     erased_at INTEGER
+   );
+
+   -- Contracts of before an erasure: their ids, which are hashes, are refused for ever.
+   CREATE TABLE forgotten (contract_id TEXT PRIMARY KEY) WITHOUT ROWID;`,
 ];

@@ -126,6 +126,8 @@ export async function takeSubmission(change: Change, message: VerifiedMessage): 
   const { contractId } = checked.value;
 
   const earlier = vault.store.contract(contractId);
+  if (vault.store.isForgotten(contractId)) return rejected("contract_ended");
+  if (vault.store.isErasing()) return rejected("declined");
   if (earlier !== undefined) {
     const stands = earlier.status === "pending" || earlier.status === "active" || earlier.status === "paused";
     return stands ? { outcome: "stored", contractId, repeated: true } : rejected("contract_ended");

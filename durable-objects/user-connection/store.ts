@@ -3,8 +3,10 @@
 
 import type { AmendmentStatus, AmendmentType } from "../../src/contracts/amendment.ts";
 import type { RequestStatus } from "../../src/protocol/asking.ts";
+import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
 import type { ContractStatus } from "../../src/protocol/contract.ts";
 import { migrate } from "../migrations.ts";
+import type { ErasureRow } from "./erasing.ts";
 import { SCHEMA } from "./schema.ts";
 import type { Received } from "./sequence.ts";
 
@@ -159,6 +161,9 @@ export interface TicketRow {
   until: number;
 }
 
+/** What stays of a user who was erased. */
+const KEPT_TABLES = new Set(["schema_version", "meta", "erasure", "forgotten", "handed"]);
+
 /** What a column may be given; bytes become exactly their own BLOB, whatever buffer they lie in. */
 export type Value = SqlStorageValue | Uint8Array;
 export type Columns<Row> = { [Column in keyof Row]?: Value };
@@ -184,10 +189,16 @@ export class Store {
     return this.#exists;
   }
 
+  /** Whether anything is stored that is about this user: not before the first contract, nor after an erasure. */
+  get isKnown(): boolean {
+    return this.userId() !== undefined;
+  }
+
   /** Makes the tables. Called inside the first transaction that writes; if that fails, they are gone with it. */
   create(userId: string): void {
-    if (this.#exists) return;
-    migrate(this.#storage, SCHEMA);
+    if (!this.#exists) migrate(this.#storage, SCHEMA);
+    // Someone who was erased may come back.
+    else if (this.userId() !== undefined) return;
     this.#storage.sql.exec("INSERT INTO meta (name, value) VALUES ('user_id', ?)", userId);
   }
 
@@ -220,6 +231,52 @@ export class Store {
 
   userId(): string | undefined {
     return this.#rows<{ value: string }>("SELECT value FROM meta WHERE name = 'user_id'")[0]?.value;
+  }
+
+  // Erasure
+
+  erasure(): ErasureRow | undefined {
+    return this.#rows<ErasureRow>("SELECT erasure_id, key_id, requested_at, erased_at FROM erasure")[0];
+  }
+
+  /** Whether the user is being erased: nothing new begins. */
+  isErasing(): boolean {
+    return this.erasure()?.erased_at === null;
+  }
+
+  putErasure(row: ErasureRow): void {
+    this.#storage.sql.exec("DELETE FROM erasure");
+    this.#insert("erasure", { id: 1, ...row });
+  }
+
+  /** Whether a contract's id was refused for good before the user was erased. */
+  isForgotten(contractId: string): boolean {
+    return this.#rows("SELECT 1 FROM forgotten WHERE contract_id = ?", contractId).length > 0;
+  }
+
+  /**
+   * Deletes everything about the user but the ids of their contracts, the chain's end and how far sinks got. Called
+   * in a transaction.
+   */
+  forget(now: number): void {
+    const { sql } = this.#storage;
+    const end = this.chainEnd();
+    sql.exec("INSERT OR IGNORE INTO forgotten (contract_id) SELECT contract_id FROM contracts");
+    const tables = this.#rows<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table'")
+      .map(({ name }) => name)
+      .filter((name) => !/^(sqlite|_cf)_/.test(name) && !KEPT_TABLES.has(name));
+    // Whatever tables there will be: what is not said to be kept goes.
+    for (const name of tables) sql.exec(`DELETE FROM "${name}"`);
+    sql.exec("DELETE FROM meta WHERE name = 'user_id'");
+    // As after pruning, but without the leaf's salt and place: nothing in the log can be found from it.
+    if (end.n > 0)
+      sql.exec(
+        "INSERT INTO heads (n, head, salt, leaf_index, at) VALUES (?, ?, x'', -1, ?)",
+        end.n,
+        end.head,
+        now,
+      );
+    sql.exec("UPDATE erasure SET erased_at = ?, key_id = ''", now);
   }
 
   // Contracts
@@ -578,6 +635,16 @@ export class Store {
 
   lastAudit(): { n: number; entry: string } | undefined {
     return this.#rows<{ n: number; entry: string }>("SELECT n, entry FROM audit ORDER BY n DESC LIMIT 1")[0];
+  }
+
+  /** The chain's last entry by number and hash, also where the entry itself was erased. */
+  chainEnd(): { n: number; head: string } {
+    const last = this.lastAudit();
+    if (last !== undefined) return { n: last.n, head: (JSON.parse(last.entry) as AuditEntry).event_hash };
+    const [kept] = this.#rows<{ n: number; head: string }>(
+      "SELECT n, head FROM heads ORDER BY n DESC LIMIT 1",
+    );
+    return kept ?? { n: 0, head: CHAIN_START };
   }
 
   /** `salt`: of the leaf that the entry becomes if it is a head (heads.ts). */

@@ -22,7 +22,7 @@ import {
 import { toBase64 } from "../../src/protocol/encoding.ts";
 import { MAX_ROW, parseRoutedId } from "../../src/protocol/ids.ts";
 import { LABELS } from "../../src/protocol/labels.ts";
-import { REVOCATION_NOTICE_MS, SETUP_CLOCK_SKEW_MS } from "../../src/protocol/limits.ts";
+import { SETUP_CLOCK_SKEW_MS } from "../../src/protocol/limits.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
 import { userOfSubject } from "../../src/protocol/subjects.ts";
 import type {
@@ -34,6 +34,7 @@ import type {
   ContractDetail,
   ContractView,
   DirectoryForRoutes,
+  ErasureView,
   Idempotency,
   InboundMessage,
   InboundOutcome,
@@ -60,7 +61,8 @@ import {
 } from "./asking.ts";
 import { CallSockets, issueTicket, readSaid, useTicket } from "./calls.ts";
 import { Change } from "./change.ts";
-import { cancelByService, endContract } from "./ending.ts";
+import { cancelByService, rejectByService } from "./ending.ts";
+import { erasureView, finishErasure, forgetElsewhere, requestErasure } from "./erasing.ts";
 import { type Failed, fault, noSuch } from "./faults.ts";
 import { readEvent, waitingEvents } from "./hearing.ts";
 import { Outbox } from "./outbox.ts";
@@ -395,25 +397,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       if (row.status === "rejected") return undefined;
       if (row.status !== "pending")
         return fault("conflict", `the contract is ${row.status}; only a pending one can be rejected`);
-      await endContract(
-        change,
-        row,
-        { status: "rejected", by: "service", reason },
-        {
-          contractId,
-          operation: "contract.reject",
-          status: "success",
-          request: { key_id: keyId },
-          response: { status: "rejected" },
-        },
-      );
-      await change.say(row, {
-        eventType: "contract.rejected",
-        ref: row.submit_event_id,
-        payload: { reason: "declined", ...(reason === undefined ? {} : { detail: reason }) },
-        expiresAt: change.now + REVOCATION_NOTICE_MS,
-        setup: true,
-      });
+      await rejectByService(change, row, reason, { key_id: keyId });
       return undefined;
     });
   }
@@ -675,6 +659,21 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     this.ctx.abort("restarted after an import");
   }
 
+  // ---- Erasure ------------------------------------------------------------------------------------------
+
+  async eraseUser(
+    userId: string,
+    reason: string | undefined,
+    keyId: string,
+  ): Promise<RpcResult<ErasureView>> {
+    const vault = await this.#open();
+    if (vault !== undefined) return this.#step(vault, (change) => requestErasure(change, keyId, reason));
+    const done = this.#store.erasure();
+    if (done === undefined) return noSuch("user");
+    await forgetElsewhere({ env: this.env, userId }, done);
+    return { ok: true, value: erasureView(userId, done) };
+  }
+
   // ---- Time ---------------------------------------------------------------------------------------------
 
   override async alarm(): Promise<void> {
@@ -701,5 +700,8 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       this.#outbox.tell(vault),
       this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
     ]);
+    // In this object's turn: no step comes between what the others forget and what this one does.
+    const isErased = await this.#serial.run(() => finishErasure(vault));
+    if (isErased) this.#vault = undefined;
   }
 }

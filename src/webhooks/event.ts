@@ -53,6 +53,7 @@ export const EVENT_TYPES = [
   "profile.updated",
   "capability.revoked",
   "user.event",
+  "user.erased",
   "domain.verified",
   "domain.lapsed",
   "webhook.disabled",

@@ -156,19 +156,6 @@ describe("old entries", () => {
     await logged(user(peer.id));
     expect(await leaves()).toBe(size + 1);
   });
-
-  it("leave the tree as it is even when all of a user is erased", async () => {
-    const peer = await connectedPeer();
-    await logged(user(peer.id));
-    const index = (await headsOf(user(peer.id))).at(-1)!.leaf_index;
-    const before = await log().proof({ index });
-    await runInDurableObject(user(peer.id), async (_, state) => {
-      await state.storage.deleteAlarm();
-      await state.storage.deleteAll();
-    });
-    expect(await log().proof({ index })).toEqual(before);
-    expect(await log().state()).toMatchObject({ status: "open" });
-  });
 });
 
 describe("the proof of an entry", () => {

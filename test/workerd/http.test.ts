@@ -118,6 +118,7 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "POST /api/v1/contracts/{id}/rotate-key": "contracts:write",
   "DELETE /api/v1/contracts/{id}": "contracts:write",
   "GET /api/v1/users/{user_id}": "contracts:read",
+  "DELETE /api/v1/users/{user_id}": "admin",
   "GET /api/v1/users/{user_id}/profile": "contracts:read",
   "POST /api/v1/auth/request": "requests:write",
   "GET /api/v1/auth/request/{id}": "requests:read",

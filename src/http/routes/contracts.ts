@@ -45,6 +45,15 @@ const amendmentView = z.object({
   user_reason: z.string().optional().describe("Why the person said no."),
 });
 
+const erasureView = z.object({
+  user_id: identityId,
+  erasure_id: eventId,
+  status: z.enum(["erasing", "erased"]),
+  requested_at: timestamp,
+  erased_by: timestamp.optional().describe("At the latest."),
+  erased_at: timestamp.optional(),
+});
+
 export function contractRoutes(app: App): void {
   app.openapi(
     defineRoute("contracts:read", {
@@ -343,6 +352,32 @@ export function contractRoutes(app: App): void {
         ...contract
       } = unwrap(await connection.contract(id));
       return c.json({ user_id: userId, contract_id: id, contract }, 200);
+    },
+  );
+
+  app.openapi(
+    defineRoute(
+      "admin",
+      {
+        method: "delete",
+        path: `${API_PREFIX}/users/{user_id}`,
+        tags: ["Users"],
+        summary: "Erase a user",
+        description:
+          "A contract that stands is ended first, and the person told; once they know, at the latest after 7 days, everything stored about them is deleted. Ask again to see how far it is. The event `user.erased` names the erasure, not the person.",
+        request: { params: userParam, query: z.object({ reason: reason.optional() }), body: reasonBody },
+        responses: {
+          200: answer("Erased.", erasureView),
+          202: answer("Being erased.", erasureView),
+        },
+      },
+      ["not_found"],
+    ),
+    async (c) => {
+      const userId = c.req.valid("param").user_id;
+      const given = c.req.valid("json")?.reason ?? c.req.valid("query").reason;
+      const erasure = unwrap(await userInPath(c.env, userId).eraseUser(userId, given, c.var.caller.keyId));
+      return c.json(erasure, erasure.status === "erased" ? 200 : 202);
     },
   );
 

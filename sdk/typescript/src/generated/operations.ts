@@ -501,6 +501,13 @@ export const operations: Operations = {
     repeat: "refused",
     gives: "json",
   },
+  "users.delete": {
+    method: "DELETE",
+    path: "users/{user_id}",
+    input: "query",
+    repeat: "refused",
+    gives: "json",
+  },
   "users.events.get": {
     method: "GET",
     path: "users/{user_id}/events/{event_id}",

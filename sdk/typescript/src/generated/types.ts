@@ -336,6 +336,8 @@ export interface Api {
     import(object: string, input: TransferPage, options?: CallOptions): Promise<TransferImportAnswer>;
   };
   readonly users: {
+    /** Erase a user. A contract that stands is ended first, and the person told; once they know, at the latest after 7 days, everything stored about them is deleted. Ask again to see how far it is. The event `user.erased` names the erasure, not the person. */
+    delete(userId: string, input?: UsersDeleteInput, options?: CallOptions): Promise<UsersDeleteAnswer>;
     /** A connected user */
     get(userId: string, options?: CallOptions): Promise<UsersGetAnswer>;
     /** What a user shares. Each read is audited. Gone once the contract ends. */
@@ -428,6 +430,7 @@ export type EventType =
   | "subscription.reminder"
   | "subscription.renewal_failed"
   | "subscription.renewed"
+  | "user.erased"
   | "user.event"
   | "webhook.disabled"
   | "webhook.test";
@@ -2623,6 +2626,21 @@ export interface TransferPage {
     )[][];
   }[];
   next?: string;
+}
+
+export interface UsersDeleteAnswer {
+  user_id: string;
+  erasure_id: string;
+  status: "erasing" | "erased";
+  requested_at: string;
+  /** At the latest. */
+  erased_by?: string;
+  erased_at?: string;
+}
+
+export interface UsersDeleteInput {
+  /** Told to the person. */
+  reason?: string | undefined;
 }
 
 export interface UsersEventsGetAnswer {
