@@ -51,6 +51,9 @@ npx wrangler secret put SERVICESPACE_CREDS < bridge.creds
 npx wrangler secret put SERVICESPACE_USERS_SIGNING_SEED < users-signing.seed
 npx wrangler secret put MESSAGESPACE_CREDS < messagespace.creds
 
+On a cluster of your own, npm run nats:operator -- --service-id ${identity.service_id} makes
+all but the last, and two more with which revoked users are cut off there at once (docs/DEPLOYMENT.md).
+
 Set ENVIRONMENT = "${environment}" and the other settings under [vars] in wrangler.toml.`);
 }
 

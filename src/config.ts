@@ -7,7 +7,7 @@ import { parseWitnesses, type WitnessAddress } from "./audit/witness.ts";
 import { type AgreementKey, importAgreementKey } from "./crypto/agreement.ts";
 import { deriveKey, sha256 } from "./crypto/hash.ts";
 import { importSigningKey, type SigningKey } from "./crypto/signing.ts";
-import { type Wrapper, wrapperFor } from "./crypto/wrap.ts";
+import { kekIdOf, type Wrapper, wrapperFor } from "./crypto/wrap.ts";
 import type { Env } from "./env.ts";
 import { decodeSeed } from "./nats/nkey.ts";
 import { fromBase64, toBase64 } from "./protocol/encoding.ts";
@@ -92,6 +92,11 @@ const settings = z.object({
   SERVICESPACE_USERS_SIGNING_SEED: z
     .string()
     .refine((text) => decodeSeed("account", text) !== undefined, "must be a NATS account seed (SA…)"),
+  SERVICESPACE_OPERATOR_SIGNING_SEED: z
+    .string()
+    .refine((text) => decodeSeed("operator", text) !== undefined, "must be a NATS operator seed (SO…)")
+    .optional(),
+  SERVICESPACE_SYSTEM_CREDS: credsFile.optional(),
   BOOTSTRAP_API_KEY: z
     .string()
     .regex(/^[0-9A-Za-z]{12}:[0-9a-f]{64}$/, "must be <key id>:<SHA-256 hex>, as `npm run keys` prints it"),
@@ -108,6 +113,8 @@ export interface Config
     | "VAULT_KEK"
     | "VAULT_KEK_PREVIOUS"
     | "SERVICESPACE_USERS_SIGNING_SEED"
+    | "SERVICESPACE_OPERATOR_SIGNING_SEED"
+    | "SERVICESPACE_SYSTEM_CREDS"
     | "WITNESSES"
     | "AUDIT_LOG_ORIGIN"
     | "AUDIT_SINK_URL"
@@ -134,13 +141,25 @@ export interface Config
   dohResolvers: string[];
   /** Signs the NATS credentials of users, nothing else. */
   usersAccountKey: SigningKey;
+  /** What revokes them on the cluster: absent, they only expire. */
+  revoking: Revoking | undefined;
   /** Wraps what is stored about one owner. */
   wrapperFor(owner: string): Wrapper;
+  /** Ids of VAULT_KEK and, while it is set, of VAULT_KEK_PREVIOUS. */
+  kek: { id: string; previousId?: string };
   /**
    * Tells a repeated text from another without keeping anything a text could be guessed from: base64 of 32 bytes that
-   * only the holder of VAULT_KEK can compute.
+   * only the holder of VAULT_KEK can compute. `earlier`: what it was under VAULT_KEK_PREVIOUS.
    */
-  fingerprint(text: string): string;
+  fingerprint(text: string): { digest: string; earlier?: string };
+}
+
+/** A way to change the users' account on its cluster. */
+export interface Revoking {
+  /** Signs the JWT of the users' account, nothing else. */
+  operatorKey: SigningKey;
+  /** The text of a .creds file: a user of the system account. */
+  systemCreds: string;
 }
 
 /** A deployment that cannot work. `problems` names each setting and what it must be. */
@@ -173,6 +192,8 @@ async function parse(env: Env): Promise<Config> {
     VAULT_KEK,
     VAULT_KEK_PREVIOUS,
     SERVICESPACE_USERS_SIGNING_SEED,
+    SERVICESPACE_OPERATOR_SIGNING_SEED,
+    SERVICESPACE_SYSTEM_CREDS,
     WITNESSES,
     AUDIT_LOG_ORIGIN,
     AUDIT_SINK_URL,
@@ -205,9 +226,13 @@ async function parse(env: Env): Promise<Config> {
     const target = checkTarget(resolver, targetPolicy(publicSettings));
     if (!target.ok) throw new ConfigError([`DOH_RESOLVERS: each, separated by commas, ${target.error}`]);
   }
+  const revoking = await revokingOf(SERVICESPACE_OPERATOR_SIGNING_SEED, SERVICESPACE_SYSTEM_CREDS);
+  if (VAULT_KEK === VAULT_KEK_PREVIOUS)
+    throw new ConfigError(["VAULT_KEK_PREVIOUS must not be VAULT_KEK: it is the one before it"]);
   const keks = [VAULT_KEK, VAULT_KEK_PREVIOUS].flatMap((text) =>
     text === undefined ? [] : [fromBase64(text)!],
   );
+  const [kekId, previousId] = keks.map(kekIdOf);
   return {
     ...publicSettings,
     serviceId: signingKey.id,
@@ -223,14 +248,33 @@ async function parse(env: Env): Promise<Config> {
     dohResolvers,
     webhookKey,
     usersAccountKey,
+    revoking,
     wrapperFor: (owner) => wrapperFor(keks, owner),
-    fingerprint: (text) =>
-      toBase64(deriveKey(keks[0]!, sha256(utf8(text)), utf8("vettid-fingerprint-v1"), FINGERPRINT_BYTES)),
+    kek: { id: kekId!, ...(previousId === undefined ? {} : { previousId }) },
+    fingerprint: (text) => {
+      const [digest, earlier] = keks.map((kek) =>
+        toBase64(deriveKey(kek, sha256(utf8(text)), utf8("vettid-fingerprint-v1"), FINGERPRINT_BYTES)),
+      );
+      return { digest: digest!, ...(earlier === undefined ? {} : { earlier }) };
+    },
   };
 }
 
 /** Whether the deployment stands still, to be exported or imported. */
 export const inMaintenance = (env: Env): boolean => env.MAINTENANCE === "on";
+
+/** Both or neither: a key without a way to push would promise what cannot be done. */
+async function revokingOf(
+  seed: string | undefined,
+  creds: string | undefined,
+): Promise<Revoking | undefined> {
+  if (seed !== undefined && creds !== undefined)
+    return { operatorKey: await importSigningKey(decodeSeed("operator", seed)!), systemCreds: creds };
+  if (seed === undefined && creds === undefined) return undefined;
+  const names = ["SERVICESPACE_OPERATOR_SIGNING_SEED", "SERVICESPACE_SYSTEM_CREDS"];
+  const [present, absent] = seed === undefined ? names.reverse() : names;
+  throw new ConfigError([`${present} is set without ${absent}: set both, or neither`]);
+}
 
 const parsed = new WeakMap<Env, Promise<Config>>();
 

@@ -59,6 +59,10 @@ export interface Env {
   SERVICESPACE_CREDS: string;
   MESSAGESPACE_CREDS: string;
   SERVICESPACE_USERS_SIGNING_SEED: string;
+  /** Seed (SO…) of the operator's key that signs the users' account: revokes user JWTs on the cluster. */
+  SERVICESPACE_OPERATOR_SIGNING_SEED?: string;
+  /** A user of the cluster's system account, with which the account is pushed. */
+  SERVICESPACE_SYSTEM_CREDS?: string;
   BOOTSTRAP_API_KEY: string;
 }
 

@@ -7,6 +7,7 @@ import { NatsBridge } from "../durable-objects/nats-bridge/nats-bridge.ts";
 import { UserConnection } from "../durable-objects/user-connection/user-connection.ts";
 import type { Env } from "./env.ts";
 import { app } from "./http/app.ts";
+import { directoryOf } from "./http/objects.ts";
 import { wakeBridges } from "./nats/shards.ts";
 import { WebhookSender } from "./webhooks/sender.ts";
 
@@ -14,8 +15,14 @@ export { AuditLog, Directory, Journal, NatsBridge, UserConnection, WebhookSender
 
 export default {
   fetch: app.fetch,
-  /** Every minute: a bridge lost to a deploy or an eviction comes back without waiting for traffic. */
+  /**
+   * Every minute: a bridge lost to a deploy or an eviction comes back without waiting for traffic, and so does what is
+   * left to do after VAULT_KEK was changed.
+   */
   async scheduled(_controller, env) {
-    await wakeBridges(env);
+    await Promise.all([
+      wakeBridges(env),
+      env.VAULT_KEK_PREVIOUS === undefined ? undefined : directoryOf(env).keysState(),
+    ]);
   },
 } satisfies ExportedHandler<Env>;

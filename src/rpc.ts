@@ -101,6 +101,20 @@ export interface JournalMetrics {
   sinks: SinkState[];
 }
 
+/** What came of one batch of rewrapping. */
+export interface RewrapBatch {
+  /** Nothing under an older key is left that can be opened. */
+  done: boolean;
+  /** Values that do not open: changed or moved since they were stored. */
+  damaged: number;
+}
+
+/** An object that wraps what it stores, as the Directory sweeps over it after VAULT_KEK was changed. */
+export interface Rewrapped {
+  /** Brings one batch under the newest key; `kek` is its id there, which may not be the Directory's yet. */
+  rewrap(): Promise<RewrapBatch & { kek: string }>;
+}
+
 // ---- UserConnection -------------------------------------------------------------------------------------
 
 /** Set by the Worker on each call that creates: the client's Idempotency-Key and what it came with. */
@@ -108,6 +122,8 @@ export interface Idempotency {
   key: string;
   /** base64 of a keyed digest over method, path and canonical body. */
   digest: string;
+  /** The same under the key before the current one, while that is being rotated. */
+  earlier?: string;
 }
 
 export interface AskInput {
@@ -262,7 +278,7 @@ export interface UserEventView {
 }
 
 /** The object of one user. It answers for users it does not know without writing a row. */
-export interface UserConnectionApi {
+export interface UserConnectionApi extends Rewrapped {
   /** Messages of this one user, in order; the user is the one their subject names. */
   receive(messages: InboundMessage[]): Promise<InboundOutcome[]>;
 
@@ -411,6 +427,17 @@ export interface ContractIndexRow {
   createdAt: number;
   version: number;
   view: ContractView;
+  /** The nkey (U…) that the contract names; absent from a version that did not say. */
+  natsKey?: string;
+  /** Set once the contract is over and its credentials have to be taken back, until they have expired anyway. */
+  revocation?: CredentialsRevocation;
+}
+
+export interface CredentialsRevocation {
+  /** The second, since the epoch, in which the last JWT for the nkey was issued. */
+  issuedAtSeconds: number;
+  /** Milliseconds since the epoch: when none of them is valid any more. */
+  expiresAt: number;
 }
 
 export type InviteRefusal = "invite_invalid" | "invite_expired" | "invite_used_up" | "match_code_wrong";
@@ -434,10 +461,50 @@ export interface DirectoryForUsers {
     offering: import("./protocol/offer.ts").Offering;
     now: number;
   }): Promise<{ ok: true } | { ok: false; reason: InviteRefusal | TermsRefusal }>;
-  /** Writes or updates index rows; an older version than the stored one changes nothing. */
+  /**
+   * Writes or updates index rows; an older version than the stored one changes nothing. A revocation is durable when
+   * this resolves, and is brought to the cluster from then on by the Directory alone.
+   */
   indexContracts(rows: ContractIndexRow[]): Promise<void>;
   /** Forgets a user and notes that it did, once for an erasure. Called again, it forgets what has come since. */
   forgetUser(erasure: { userId: string; erasureId: string; keyId: string }): Promise<void>;
+}
+
+/** How user JWTs end, and whether the cluster refuses those it must. */
+export interface NatsCredentialsState {
+  /** `short_lived`: nothing revokes them on the cluster; they run out. */
+  mode: "revocable" | "short_lived";
+  user_jwt_lifetime_seconds: number;
+  /** JWTs the cluster has to refuse until they have run out, and those it was not seen to refuse yet. */
+  revocations?: number;
+  waiting?: number;
+  /** When the cluster was last asked. */
+  checked_at?: string;
+  /** Why the cluster's list is not known to be right. */
+  problem?: string;
+}
+
+/** Whether anything is still wrapped under the VAULT_KEK before. */
+export interface VaultKekState {
+  key_id: string;
+  previous_key_id?: string;
+  /** `current`: there is no previous key. `rewrapped`: the previous one may be taken away. */
+  status: "current" | "rewrapping" | "rewrapped";
+  /** Objects that were not seen to be done. */
+  objects_left?: number;
+  /** Values that do not open, and were left as they are. */
+  damaged_values?: number;
+}
+
+export interface KeysState {
+  nats_credentials: NatsCredentialsState;
+  vault_kek: VaultKekState;
+}
+
+/** What the bridge needs of the Directory. */
+export interface DirectoryForBridge {
+  /** A session with the service's cluster has come up: what it holds may be older than what it was told. */
+  clusterIsUp(): Promise<void>;
 }
 
 /** What the routes need of the Directory. */
@@ -450,6 +517,8 @@ export interface DirectoryForRoutes {
   invite(code: string): Promise<{ ok: true; terms: InviteTerms } | { ok: false; reason: InviteRefusal }>;
   /** The user of a contract. */
   userOfContract(contractId: string): Promise<string | undefined>;
+  /** How the deployment's keys stand; `count` also counts what is left to rewrap. */
+  keysState(options?: { count?: boolean }): Promise<KeysState>;
 }
 
 /** The domain the service claims, as it was last looked at. */
@@ -563,7 +632,7 @@ export interface JournalEntry {
 }
 
 /** What the users' objects need of the journal. */
-export interface JournalForUsers {
+export interface JournalForUsers extends Rewrapped {
   /**
    * Writes events in the order given; they are durable when this resolves. One that is there already (the same
    * `user_id` and `event_id`) is skipped, so a batch whose answer was lost can be sent again as a whole. A user's

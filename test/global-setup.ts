@@ -21,6 +21,7 @@ declare module "vitest" {
       usersAccount: string;
       usersSigningSeed: string;
       systemCreds: string;
+      operatorSigningSeed: string;
     };
     /** `userVaultCreds`: text of the .creds file that may read all of MessageSpace. */
     messageSpace: { ws: string; tcp: string; userVaultCreds: string };
@@ -43,7 +44,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
   try {
     const messageSpace = await startMessageSpace({ dir: join(dir, "messagespace"), serviceId });
     const { users_account } = serviceSpace.material;
-    project.provide("workerBindings", workerBindings(identity, serviceSpace, messageSpace, PUBLIC_URL));
+    // Each file has a Directory of its own, and each would keep the users' account as it sees it. So none of them may:
+    // revocations are tested on accounts that are made for it, and end to end.
+    const {
+      SERVICESPACE_OPERATOR_SIGNING_SEED: operatorSigningSeed,
+      SERVICESPACE_SYSTEM_CREDS: systemCreds,
+      ...bindings
+    } = workerBindings(identity, serviceSpace, messageSpace, PUBLIC_URL);
+    project.provide("workerBindings", bindings);
     project.provide("serviceId", serviceId);
     project.provide("adminApiKey", identity.admin_api_key);
     project.provide("serviceSpace", {
@@ -51,7 +59,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
       tcp: serviceSpace.server.tcpUrl,
       usersAccount: users_account.public_key,
       usersSigningSeed: users_account.signing_seed as string,
-      systemCreds: serviceSpace.material.creds.system,
+      systemCreds: systemCreds!,
+      operatorSigningSeed: operatorSigningSeed!,
     });
     project.provide("messageSpace", {
       ws: messageSpace.server.wsUrl,

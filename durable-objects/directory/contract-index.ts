@@ -49,10 +49,11 @@ export class ContractIndex {
 
   #put(row: ContractIndexRow): void {
     this.#storage.sql.exec(
-      `INSERT INTO contracts (contract_id, user_id, offering_id, status, created_at, version, view)
-       VALUES (?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO contracts (contract_id, user_id, offering_id, status, created_at, version, view, nats_key)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (contract_id) DO UPDATE SET
-         status = excluded.status, version = excluded.version, view = excluded.view
+         status = excluded.status, version = excluded.version, view = excluded.view,
+         nats_key = excluded.nats_key
        WHERE excluded.version > version AND excluded.user_id = user_id`,
       row.contractId,
       row.userId,
@@ -61,6 +62,7 @@ export class ContractIndex {
       row.createdAt,
       row.version,
       this.#wrapper.wrap(row.view, place(row.contractId)),
+      row.natsKey ?? null,
     );
   }
 

@@ -9,26 +9,30 @@ import { atPoint } from "../../src/at-point.ts";
 import { configOf, inMaintenance } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
 import { errorText, log } from "../../src/log.ts";
+import { anyBridge } from "../../src/nats/shards.ts";
 import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
 import type {
   ApiKeyFacts,
   AuditPage,
   AuditStretch,
   ContractIndexRow,
+  DirectoryForBridge,
   DirectoryForJournal,
   DirectoryForRoutes,
   DirectoryForUsers,
   DomainView,
   InviteRefusal,
   InviteTerms,
+  KeysState,
   Page,
   RegistryView,
+  Rewrapped,
   RpcResult,
   Transferable,
   TransferPage,
   WebhookEndpoint,
 } from "../../src/rpc.ts";
-import { serviceJournal } from "../../src/webhooks/shards.ts";
+import { allJournals, journalName, serviceJournal } from "../../src/webhooks/shards.ts";
 import { targetPolicy } from "../../src/webhooks/target.ts";
 import { Feeder, sinkNames } from "../feeder.ts";
 import { HeadCarrier, RECOVERY_MS } from "../heads.ts";
@@ -43,6 +47,8 @@ import { ApiKeys, type ApiKeyView, type CreatedApiKey, type NewApiKey } from "./
 import { type Caller, Ledger } from "./ledger.ts";
 import { Offerings } from "./offerings.ts";
 import { Registries } from "./registries.ts";
+import { Revocations } from "./revocations.ts";
+import { Rewrapping } from "./rewrapping.ts";
 import { SCHEMA } from "./schema.ts";
 import {
   type CreatedWebhook,
@@ -72,11 +78,13 @@ interface Books {
   announcements: Announcements;
   domain: Domain;
   registries: Registries;
+  revocations: Revocations;
+  rewrapping: Rewrapping;
 }
 
 export class Directory
   extends DurableObject<Env>
-  implements DirectoryForUsers, DirectoryForRoutes, DirectoryForJournal, Transferable
+  implements DirectoryForUsers, DirectoryForRoutes, DirectoryForJournal, DirectoryForBridge, Transferable
 {
   /** How resolvers and registries are called. Static, so out of reach of any caller over RPC. */
   static fetcher: typeof fetch = (...call) => fetch(...call);
@@ -141,6 +149,21 @@ export class Directory
       announcements,
       domain,
       registries,
+      revocations: new Revocations({
+        storage,
+        config,
+        ledger,
+        update: (change) => anyBridge(this.env).updateAccount(change),
+        wakeBy: (at) => this.#wakeBy(at),
+      }),
+      rewrapping: new Rewrapping({
+        storage,
+        config,
+        wrapper,
+        journals: () => allJournals(this.env).map((object, shard) => ({ name: journalName(shard), object })),
+        user: (userId) => this.env.USER_CONNECTION.getByName(userId) as unknown as Rewrapped,
+        wakeBy: (at) => this.#wakeBy(at),
+      }),
     };
     return this.#books;
   }
@@ -154,7 +177,20 @@ export class Directory
   }
 
   async indexContracts(rows: ContractIndexRow[]): Promise<void> {
-    (await this.#open()).contracts.put(rows);
+    const { contracts, revocations, rewrapping } = await this.#open();
+    const isRevoking = this.ctx.storage.transactionSync(() => {
+      contracts.put(rows);
+      return revocations.put(rows, Date.now());
+    });
+    rewrapping.wake();
+    if (isRevoking) this.ctx.waitUntil(revocations.look());
+  }
+
+  // ---- for the bridge -----------------------------------------------------------------------------------
+
+  async clusterIsUp(): Promise<void> {
+    const { revocations } = await this.#open();
+    this.ctx.waitUntil(revocations.look());
   }
 
   async forgetUser({
@@ -228,6 +264,11 @@ export class Directory
   /** Ids of users who have, or had, a contract: `limit` of them behind `after`, in order. */
   async userIds(after: string, limit: number): Promise<string[]> {
     return (await this.#open()).contracts.userIds(after, limit);
+  }
+
+  async keysState(options?: { count?: boolean }): Promise<KeysState> {
+    const { revocations, rewrapping } = await this.#open();
+    return { nats_credentials: revocations.state(), vault_kek: rewrapping.state(options) };
   }
 
   async userOfContract(contractId: string): Promise<string | undefined> {
@@ -417,8 +458,8 @@ export class Directory
   }
 
   /**
-   * Deletes what has run out: nothing reads such rows, so a late or lost sweep costs space only. And offers the
-   * chain's head again where a crash or an outage left it.
+   * Deletes what has run out: nothing reads such rows, so a late or lost sweep costs space only. Offers the chain's
+   * head again where a crash or an outage left it, and goes on with revocations and rewrapping.
    */
   override async alarm(): Promise<void> {
     // Nothing is done, and nothing forgotten.
@@ -435,7 +476,7 @@ export class Directory
 
   async #tick(): Promise<void> {
     const books = await this.#open();
-    const { heads, feeder, offerings, invites, webhooks, announcements } = books;
+    const { heads, feeder, offerings, invites, webhooks, announcements, revocations, rewrapping } = books;
     const { sql } = this.ctx.storage;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
@@ -450,6 +491,8 @@ export class Directory
     if (remaining) this.#wakeBy(now + SWEEP_INTERVAL_MS);
     // None of these is awaited: while an alarm runs the next one cannot.
     this.#lookOutside(now);
+    this.ctx.waitUntil(revocations.work(now));
+    this.ctx.waitUntil(rewrapping.work());
     if (!heads.isBehind() && !feeder.isBehind() && !announcements.isBehind()) return;
     this.#wakeBy(now + RECOVERY_MS);
     this.#carry(books);

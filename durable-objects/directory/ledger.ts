@@ -12,6 +12,7 @@ import type { Wrapper } from "../../src/crypto/wrap.ts";
 import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
 import { newRoutedId, parseRoutedId, randomBytes } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
+import { isRepetition } from "../../src/requests/repetition.ts";
 import type { ApiFault, Idempotency, Page, RpcResult } from "../../src/rpc.ts";
 import type { Serial } from "../serial.ts";
 
@@ -117,7 +118,8 @@ export class Ledger {
     });
   }
 
-  #earlierAnswer<T>(keyId: string, { key, digest }: Idempotency): RpcResult<T> | undefined {
+  #earlierAnswer<T>(keyId: string, idempotency: Idempotency): RpcResult<T> | undefined {
+    const { key } = idempotency;
     const [row] = this.#storage.sql
       .exec<{ digest: string; answer: ArrayBuffer }>(
         "SELECT digest, answer FROM idempotency WHERE key_id = ? AND idempotency_key = ? AND kept_until > ?",
@@ -127,7 +129,7 @@ export class Ledger {
       )
       .toArray();
     if (row === undefined) return undefined;
-    if (row.digest !== digest) {
+    if (!isRepetition(row.digest, idempotency)) {
       return refuse({
         code: "conflict",
         detail: "this Idempotency-Key was used for another call in the last 24 hours; use a new one",

@@ -6,6 +6,7 @@
 
 import { FEEDER_SCHEMA } from "../feeder.ts";
 import { HEADS_SCHEMA } from "../heads.ts";
+import type { WrappedColumn } from "../rewrap.ts";
 
 export const SCHEMA: readonly string[] = [
   `-- What the service publishes beside its offerings; name is 'manifest'.
@@ -143,4 +144,36 @@ export const SCHEMA: readonly string[] = [
      at INTEGER NOT NULL,
      body TEXT NOT NULL
    ) WITHOUT ROWID;`,
+
+  `ALTER TABLE contracts ADD COLUMN nats_key TEXT;
+   CREATE INDEX contracts_by_nats_key ON contracts (nats_key) WHERE nats_key IS NOT NULL;
+   -- The rotation of VAULT_KEK since which nothing in the user's object is under an older key; 0: not looked at.
+   ALTER TABLE contracts ADD COLUMN rewrapped INTEGER NOT NULL DEFAULT 0;
+   CREATE INDEX contracts_by_rewrapped ON contracts (rewrapped);
+   -- The same of the other objects, by name.
+   CREATE TABLE rewrapped (object TEXT PRIMARY KEY, rotation INTEGER NOT NULL) WITHOUT ROWID;
+   -- Each KEK this object has seen become the current one. Numbers rather than the keys' ids, which may come again.
+   CREATE TABLE rotations (n INTEGER PRIMARY KEY, kek TEXT NOT NULL);
+
+   -- User JWTs that the cluster must refuse, whole: deleted when they have expired and the cluster has forgotten them.
+   CREATE TABLE revocations (
+     nats_key TEXT PRIMARY KEY,
+     contract_id TEXT NOT NULL,
+     issued_at INTEGER NOT NULL,          -- seconds: JWTs issued up to then
+     expires_at INTEGER NOT NULL,         -- when the last of them runs out
+     listed_at INTEGER                    -- when the cluster's list was last seen to hold it
+   ) WITHOUT ROWID;`,
+];
+
+/** Every column that holds wrapped values; a test holds it against the tables. */
+export const WRAPPED: readonly WrappedColumn[] = [
+  { table: "invites", column: "match_code", keys: ["invite_id"] },
+  { table: "invites", column: "metadata", keys: ["invite_id"] },
+  { table: "contracts", column: "view", keys: ["contract_id"] },
+  { table: "idempotency", column: "answer", keys: ["key_id", "idempotency_key"] },
+  ...["content", "secret", "previous_secret"].map((column) => ({
+    table: "webhooks",
+    column,
+    keys: ["webhook_id"],
+  })),
 ];

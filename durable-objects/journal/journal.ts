@@ -44,11 +44,12 @@ import { checkTarget, targetPolicy } from "../../src/webhooks/target.ts";
 import { AUDIT_LOG_NAME } from "../audit-log/audit-log.ts";
 import { DIRECTORY_NAME } from "../directory/directory.ts";
 import { migrate } from "../migrations.ts";
+import { rewrapBatch } from "../rewrap.ts";
 import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { LeafCarrier } from "./carrier.ts";
 import { attemptView, Deliveries, NO_SUCH_WEBHOOK } from "./deliveries.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import { SCHEMA } from "./schema.ts";
+import { SCHEMA, WRAPPED } from "./schema.ts";
 import { outcomeOf, Sinks, type SinksDeps } from "./sinks.ts";
 import { CALLBACK, type EndpointRow, logged, Store } from "./store.ts";
 
@@ -225,6 +226,11 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
 
   async carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>> {
     return this.#carrier.carry(leaves);
+  }
+
+  async rewrap(): ReturnType<JournalForUsers["rewrap"]> {
+    const { kek, wrapperFor } = await configOf(this.env);
+    return { ...rewrapBatch(this.ctx.storage, wrapperFor(WRAP_OWNER), WRAPPED), kek: kek.id };
   }
 
   // ---- Audit entries for the sinks -----------------------------------------------------------------------

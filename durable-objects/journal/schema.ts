@@ -5,6 +5,8 @@
 // it is deleted; a delivery that succeeds at once is none: an endpoint is a position in the journal, written for
 // many events together. Only what failed becomes a row of its own.
 
+import type { WrappedColumn } from "../rewrap.ts";
+
 export const SCHEMA: readonly string[] = [
   `-- n is the order of the feed. The newest row is never deleted, so that no n is given out twice.
    CREATE TABLE events (
@@ -79,4 +81,9 @@ export const SCHEMA: readonly string[] = [
      last_error TEXT,
      next_at INTEGER NOT NULL DEFAULT 0     -- no attempt before
    ) WITHOUT ROWID;`,
+];
+
+/** Every column that holds wrapped values; a test holds it against the tables. */
+export const WRAPPED: readonly WrappedColumn[] = [
+  { table: "events", column: "callback", keys: ["n"], placeOf: ["event_id"] },
 ];

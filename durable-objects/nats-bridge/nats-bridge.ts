@@ -14,6 +14,8 @@ import { type Config, configOf } from "../../src/config.ts";
 import type { Env } from "../../src/env.ts";
 import { type LogFields, log } from "../../src/log.ts";
 import { Meter, type Snapshot } from "../../src/metrics/meter.ts";
+import type { AccountChange } from "../../src/nats/account-jwt.ts";
+import { type AccountUpdate, updateAccount } from "../../src/nats/account-update.ts";
 import { Publisher } from "../../src/nats/publish.ts";
 import { pullMessages } from "../../src/nats/pull.ts";
 import { BrokerSession, describeError, type LiveSession } from "../../src/nats/session.ts";
@@ -31,6 +33,7 @@ import { internalSubject, serviceInboxPrefix } from "../../src/protocol/subjects
 import type {
   BridgeMetrics,
   BridgeState,
+  DirectoryForBridge,
   OutboundMessage,
   PublishOutcome,
   SessionState,
@@ -47,6 +50,9 @@ const BACKLOG_CACHE_MS = 1_000;
 
 /** In an outage every message fails: one line of log in this time says it, with the number of those it stands for. */
 const LOG_INTERVAL_MS = 5_000;
+
+/** Longer than the session's own limit for one attempt. */
+const SYSTEM_SESSION_TIMEOUT_MS = 6_000;
 
 const SHARD_NAME = /^shard-(\d+)$/;
 
@@ -147,6 +153,37 @@ export class NatsBridge extends DurableObject<Env> {
   /** Takes over what a Worker isolate has counted. */
   async report(counted: Snapshot): Promise<void> {
     this.#meter.add(counted);
+  }
+
+  /**
+   * Changes the list of revocations in the users' account, over a session of its own that ends with it: it is rarely
+   * needed, and its credentials may do nothing else. Rejects with ConfigError.
+   */
+  async updateAccount(change: AccountChange): Promise<AccountUpdate> {
+    const config = await configOf(this.env);
+    const { revoking, serviceId } = config;
+    if (revoking === undefined) return { outcome: "refused", reason: "no operator's key is set" };
+    const session = new BrokerSession({
+      url: config.SERVICESPACE_URL,
+      creds: revoking.systemCreds,
+      inboxPrefix: serviceInboxPrefix(serviceId),
+      name: "vault-account-updates",
+    });
+    try {
+      session.start();
+      const connection = await session.ready(SYSTEM_SESSION_TIMEOUT_MS);
+      if (connection === undefined) {
+        const reason = session.describe().last_error ?? "no answer";
+        return { outcome: "failed", reason: `the cluster's system account: ${reason}` };
+      }
+      return await updateAccount(connection, {
+        account: config.SERVICESPACE_USERS_ACCOUNT,
+        signer: revoking.operatorKey,
+        change,
+      });
+    } finally {
+      session.stop();
+    }
   }
 
   /** Makes sure that the sessions are up or on their way. Rejects with ConfigError. */
@@ -255,6 +292,16 @@ export class NatsBridge extends DurableObject<Env> {
         lanes.accept(delivery);
       },
     });
+    if (this.#shard === 0) this.ctx.waitUntil(this.#announce());
+  }
+
+  /** The Directory knows what the cluster must refuse; a cluster that was restored may not. */
+  async #announce(): Promise<void> {
+    try {
+      await (this.env.DIRECTORY.getByName("directory") as unknown as DirectoryForBridge).clusterIsUp();
+    } catch (error) {
+      log("warn", "bridge.directory_unreachable", { error: describeError(error) });
+    }
   }
 
   async #publish({ clusters }: Running, batch: readonly OutboundMessage[]): Promise<PublishOutcome[]> {

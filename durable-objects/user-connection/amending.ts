@@ -13,6 +13,7 @@ import { REVOCATION_NOTICE_MS } from "../../src/protocol/limits.ts";
 import type { Offer } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { err, ok, type Result } from "../../src/protocol/result.ts";
+import { isRepetition } from "../../src/requests/repetition.ts";
 import type { AmendmentView, Idempotency, RpcResult } from "../../src/rpc.ts";
 import { endRequest, IDEMPOTENCY_MS, type Outcome, refuseMessage } from "./asking.ts";
 import type { AuditDraft, Change } from "./change.ts";
@@ -74,7 +75,7 @@ export async function amendContract(
   if (idempotency !== undefined) {
     const earlier = vault.store.amendmentByKey(idempotency.key, now - IDEMPOTENCY_MS);
     if (earlier !== undefined)
-      return earlier.idempotency_digest === idempotency.digest
+      return isRepetition(earlier.idempotency_digest, idempotency)
         ? { ok: true, value: createdView(vault, earlier) }
         : fault("conflict", "this Idempotency-Key was used with another request; use a new key");
   }

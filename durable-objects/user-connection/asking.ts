@@ -23,6 +23,7 @@ import {
 } from "../../src/requests/lifecycle.ts";
 import type { MachineFacts, Step } from "../../src/requests/machine.ts";
 import { askEventType, kindNamed, machineOf, operationOf, resourceOf } from "../../src/requests/registry.ts";
+import { isRepetition } from "../../src/requests/repetition.ts";
 import type { AskInput, Idempotency, RequestView, RpcResult } from "../../src/rpc.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { type Failed, fault, noSuch, refusalOf } from "./faults.ts";
@@ -109,7 +110,7 @@ function replay(vault: Vault, ask: AskInput, now: number): RpcResult<RequestView
     .find(({ idempotency_key }) => idempotency_key === idempotency.key);
   const row = earlier === undefined ? undefined : vault.store.outgoing(earlier.n);
   if (!isRequest(row)) return undefined;
-  if (row.idempotency_digest !== idempotency.digest)
+  if (!isRepetition(row.idempotency_digest, idempotency))
     return fault("conflict", "this Idempotency-Key was used with another request; use a new key");
   return { ok: true, value: createdView(vault, row) };
 }
@@ -744,10 +745,10 @@ export async function actOnRequest(
   const { row, contractRow } = found;
   const acts = actsOf(vault, row, now);
   if (call.idempotency !== undefined) {
-    const { key, digest } = call.idempotency;
+    const { key } = call.idempotency;
     const earlier = acts.find((act) => act.key === key);
     if (earlier !== undefined)
-      return earlier.digest === digest
+      return isRepetition(earlier.digest, call.idempotency)
         ? undefined
         : fault("conflict", "this Idempotency-Key was used with another request; use a new key");
     if (acts.length >= MAX_KEYED_ACTIONS)
@@ -787,7 +788,8 @@ export async function actOnRequest(
   });
   await takeStep(change, row, stepped.value);
   if (call.idempotency !== undefined) {
-    const act: KeyedAct = { ...call.idempotency, at: now, state: stateIn(change, row) ?? null };
+    const { key, digest } = call.idempotency;
+    const act: KeyedAct = { key, digest, at: now, state: stateIn(change, row) ?? null };
     const acted = vault.wrapper.wrap([...acts, act], `outgoing/acted/${row.n}`);
     change.write(() => vault.store.updateOutgoing(row.n, { acted }));
   }

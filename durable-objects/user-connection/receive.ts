@@ -21,6 +21,7 @@ import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject } from "../../src/protocol/subjects.ts";
 import { heardPayload, isHeard } from "../../src/requests/registry.ts";
 import type { InboundMessage, InboundOutcome, OutboundMessage } from "../../src/rpc.ts";
+import { RECOVERY_MS } from "../heads.ts";
 import { hasUnfinished, takeUpdateDenied } from "./amending.ts";
 import {
   concludeDelivered,
@@ -322,11 +323,15 @@ async function receiveReceipt(
       response: { outcome: "refused", ...(receipt.reason === undefined ? {} : { reason: receipt.reason }) },
     });
   else if (isRequest(row)) await concludeDelivered(change, row);
-  change.write(() => {
-    vault.store.updateOutgoing(row.n, { delivered_at: now, sealed: null, next_send_at: null });
-    // The user knows of the end: nothing is left that these keys could be needed for.
-    if (row.event_type === "contract.cancelled") vault.destroyKeys(row.contract_id);
-  });
+  change.write(() =>
+    vault.store.updateOutgoing(row.n, { delivered_at: now, sealed: null, next_send_at: null }),
+  );
+  // The user knows of the end: nothing is left that these keys, and the user's credentials, could be needed for.
+  if (row.event_type === "contract.cancelled")
+    change
+      .write(() => vault.destroyKeys(row.contract_id))
+      .list()
+      .due(now + RECOVERY_MS);
   // It may have been the last thing open under a superseded contract, or told the user of its successor.
   if (hasUnfinished(vault)) change.due(now);
   // It may have been the last thing an erasure waited for.

@@ -6,6 +6,7 @@
 
 import { FEEDER_SCHEMA } from "../feeder.ts";
 import { HEADS_SCHEMA } from "../heads.ts";
+import type { WrappedColumn } from "../rewrap.ts";
 
 export const SCHEMA: readonly string[] = [
   `CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -186,4 +187,22 @@ export const SCHEMA: readonly string[] = [
 
    -- Contracts of before an erasure: their ids, which are hashes, are refused for ever.
    CREATE TABLE forgotten (contract_id TEXT PRIMARY KEY) WITHOUT ROWID;`,
+
+  `-- The second in which the last NATS JWT was issued, and when (milliseconds) none issued so far is valid any more.
+   ALTER TABLE contracts ADD COLUMN credentials_issued_at INTEGER;
+   ALTER TABLE contracts ADD COLUMN credentials_until INTEGER;`,
+];
+
+/** Every column that holds wrapped values; a test holds it against the tables. */
+export const WRAPPED: readonly WrappedColumn[] = [
+  { table: "connection_keys", column: "secret", keys: ["key_id"] },
+  { table: "profiles", column: "data", keys: ["contract_id"] },
+  ...["content", "answer", "result", "state", "acted"].map((column) => ({
+    table: "outgoing",
+    column,
+    keys: ["n"],
+  })),
+  { table: "events", column: "callback", keys: ["n"], placeOf: [] },
+  { table: "kept", column: "content", keys: ["n"] },
+  { table: "amendments", column: "user_reason", keys: ["n"] },
 ];

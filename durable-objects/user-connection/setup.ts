@@ -9,11 +9,12 @@ import type { VerifiedMessage } from "../../src/crypto/accept.ts";
 import { newAgreementKey } from "../../src/crypto/agreement.ts";
 import { sha256 } from "../../src/crypto/hash.ts";
 import { decodeNkey } from "../../src/nats/nkey.ts";
-import { issueCredentials } from "../../src/nats/user-credentials.ts";
+import { issueCredentials, issuedAtSeconds } from "../../src/nats/user-credentials.ts";
 import type {
   Contract,
   ContractAccepted,
   ContractSubmit,
+  NatsCredentials,
   RejectionReason,
 } from "../../src/protocol/contract.ts";
 import { toBase64 } from "../../src/protocol/encoding.ts";
@@ -25,6 +26,16 @@ import type { Columns, ContractRow } from "./store.ts";
 
 /** How long an acceptance waits for a vault that went offline during setup. */
 const ACCEPTANCE_LIFETIME_MS = 30 * 24 * 3_600_000;
+
+/** What a contract's row keeps of credentials issued now; `until`: when those issued before would expire. */
+export const issuedColumns = (
+  { expires_at }: NatsCredentials,
+  now: number,
+  until = 0,
+): Columns<ContractRow> => ({
+  credentials_issued_at: issuedAtSeconds(now),
+  credentials_until: Math.max(until, fromTimestamp(expires_at)),
+});
 
 /** How an invite is remembered: codes hold 128 random bits, so a plain hash tells nothing about them. */
 export const inviteHash = (code: string): string => toBase64(sha256(utf8(code)));
@@ -55,17 +66,18 @@ export async function acceptContract(
     accepted_at: acceptedAt,
   };
   const serviceSignature = await signAcceptance(vault.config.signingKey, form);
+  const credentials = await issueCredentials(
+    vault.config,
+    { userId: vault.userId, natsPublicKey: contract.nats_public_key },
+    "lasting",
+    now,
+  );
   const accepted: ContractAccepted = {
     contract_id: contractId,
     service_connection_key: key.publicKeyText,
     accepted_at: acceptedAt,
     service_signature: serviceSignature,
-    nats_credentials: await issueCredentials(
-      vault.config,
-      { userId: vault.userId, natsPublicKey: contract.nats_public_key },
-      "lasting",
-      now,
-    ),
+    nats_credentials: credentials,
   };
   change.audit({
     contractId,
@@ -100,6 +112,7 @@ export async function acceptContract(
     service_signature: serviceSignature,
     activated_at: now,
     rotated_at: now,
+    ...issuedColumns(credentials, now),
   };
 }
 

@@ -44,6 +44,8 @@ export interface ContractRow {
   rotated_at: number | null;
   rotated_seq: number;
   user_rotate_seq: number;
+  credentials_issued_at: number | null;
+  credentials_until: number | null;
 }
 
 export interface ConnectionKeyRow {
@@ -308,6 +310,14 @@ export class Store {
 
   updateContract(contractId: string, columns: Columns<ContractRow>): void {
     this.#update("contracts", "contract_id", contractId, columns);
+  }
+
+  /** Says that the Directory has something new to learn of a contract. Called in a transaction. */
+  raiseIndexVersion(contractId: string): void {
+    this.#storage.sql.exec(
+      "UPDATE contracts SET index_version = index_version + 1 WHERE contract_id = ?",
+      contractId,
+    );
   }
 
   received(row: ContractRow): Received {

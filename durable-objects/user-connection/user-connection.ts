@@ -47,6 +47,7 @@ import type {
   UserConnectionApi,
   UserEventView,
 } from "../../src/rpc.ts";
+import { rewrapBatch } from "../rewrap.ts";
 import { Serial } from "../serial.ts";
 import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { amendContract, amendmentView, supersededFault } from "./amending.ts";
@@ -69,8 +70,8 @@ import { Outbox } from "./outbox.ts";
 import { setPaused } from "./pausing.ts";
 import { receive, takeRevocation } from "./receive.ts";
 import { rotate } from "./rotating.ts";
-import { SCHEMA } from "./schema.ts";
-import { acceptContract, inviteHash } from "./setup.ts";
+import { SCHEMA, WRAPPED } from "./schema.ts";
+import { acceptContract, inviteHash, issuedColumns } from "./setup.ts";
 import { type ContractRow, Store } from "./store.ts";
 import { tick } from "./timers.ts";
 import { Vault } from "./vault.ts";
@@ -570,7 +571,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     )
       return fault("signature_invalid", "both signatures must be by the keys that the contract names");
     return this.#step(vault, async (change) => {
-      const { status } = this.#store.contract(request.contract_id)!;
+      const { status, credentials_until } = this.#store.contract(request.contract_id)!;
       // What is open under a superseded contract may still be answered; with its keys that ends.
       const isFinishing =
         status === "superseded" && this.#store.connectionKeyIds(request.contract_id).length > 0;
@@ -582,12 +583,19 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
         "lasting",
         change.now,
       );
-      change.audit({
-        contractId: request.contract_id,
-        operation: "credentials.renew",
-        status: "success",
-        response: { expires_at: credentials.expires_at },
-      });
+      change
+        .audit({
+          contractId: request.contract_id,
+          operation: "credentials.renew",
+          status: "success",
+          response: { expires_at: credentials.expires_at },
+        })
+        .write(() =>
+          this.#store.updateContract(
+            request.contract_id,
+            issuedColumns(credentials, change.now, credentials_until ?? 0),
+          ),
+        );
       return { ok: true as const, value: credentials };
     });
   }
@@ -633,6 +641,17 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   async auditProof(eventId: string): Promise<RpcResult<AuditStretch>> {
     const vault = await this.#open();
     return vault === undefined ? noSuch("entry") : vault.heads.stretch(eventId);
+  }
+
+  async rewrap(): ReturnType<UserConnectionApi["rewrap"]> {
+    const vault = await this.#open();
+    const { kek } = await configOf(this.env);
+    // Alone: what a step has read is not written back under it.
+    const batch =
+      vault === undefined
+        ? { done: true, damaged: 0 }
+        : await this.#serial.run(() => rewrapBatch(vault.storage, vault.wrapper, WRAPPED));
+    return { ...batch, kek: kek.id };
   }
 
   /** A field, so out of reach of any caller over RPC: prunes as if the set age were over for all before. */

@@ -107,10 +107,16 @@ export class Vault {
     this.#keys.delete(keyId);
   }
 
-  /** Destroys our private connection keys of a contract. Called in a transaction. */
+  /**
+   * Destroys our private connection keys of a contract, which is over with that. Called in a transaction. NATS
+   * credentials that would outlive it have to be taken back: the contract's index row says so until the Directory
+   * has it.
+   */
   destroyKeys(contractId: string): void {
     this.store.destroyConnectionKeys(contractId);
     this.#keys.clear();
+    if ((this.store.contract(contractId)?.credentials_until ?? 0) > this.now())
+      this.store.raiseIndexVersion(contractId);
   }
 
   /** A message that is published once and never stored: a receipt, or the refusal of a submission. */

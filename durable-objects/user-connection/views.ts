@@ -4,7 +4,7 @@ import { verifyContractRecord } from "../../src/contracts/agreement.ts";
 import { type ConsentReceipt, signConsentReceipt } from "../../src/contracts/receipt.ts";
 import { keyIdOf } from "../../src/crypto/hash.ts";
 import type { Approval, RequestPayload } from "../../src/protocol/asking.ts";
-import type { Contract, ContractRecord } from "../../src/protocol/contract.ts";
+import { type Contract, type ContractRecord, isEnded } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { kindNamed, operationOf } from "../../src/requests/registry.ts";
@@ -186,5 +186,15 @@ export function indexRow(vault: Vault, row: ContractRow): ContractIndexRow {
     createdAt: row.created_at,
     version: row.index_version,
     view,
+    natsKey: vault.contractOf(row).nats_public_key,
+    ...revocationOf(vault, row),
   };
+}
+
+/** What has to be revoked on the cluster: credentials of a contract whose keys are destroyed (PROTOCOL §7). */
+function revocationOf(vault: Vault, row: ContractRow): Pick<ContractIndexRow, "revocation"> {
+  const { credentials_issued_at: issuedAtSeconds, credentials_until: expiresAt } = row;
+  if (issuedAtSeconds === null || expiresAt === null || expiresAt <= vault.now()) return {};
+  if (!isEnded(row.status) || vault.store.connectionKeyIds(row.contract_id).length > 0) return {};
+  return { revocation: { issuedAtSeconds, expiresAt } };
 }

@@ -3,7 +3,7 @@
 //
 // A wrapped value: version (1 byte) ‖ id of the KEK (4 bytes) ‖ nonce (24 bytes) ‖ ciphertext and tag.
 
-import { concatBytes } from "../protocol/encoding.ts";
+import { concatBytes, toBase58 } from "../protocol/encoding.ts";
 import { NONCE_BYTES } from "../protocol/envelope.ts";
 import { type Json, utf8 } from "../protocol/json.ts";
 import { decrypt, encrypt } from "./aead.ts";
@@ -12,7 +12,7 @@ import { deriveKey, sha256 } from "./hash.ts";
 const VERSION = 1;
 const KEK_BYTES = 32;
 const KEK_ID_BYTES = 4;
-const HEADER_BYTES = 1 + KEK_ID_BYTES;
+export const HEADER_BYTES = 1 + KEK_ID_BYTES;
 const KEY_INFO = "vettid-wrap-v1";
 
 /** A stored value that cannot be read: another key, another place, or changed bytes. */
@@ -26,16 +26,26 @@ export interface Wrapper {
   wrapBytes(value: Uint8Array, place: string): Uint8Array<ArrayBuffer>;
   unwrap(stored: Uint8Array, place: string): Json;
   unwrapBytes(stored: Uint8Array, place: string): Uint8Array;
+  /** The same value under the newest key. Throws UnwrapFailed. */
+  rewrap(stored: Uint8Array, place: string): Uint8Array<ArrayBuffer>;
   /** Whether a stored value is under the newest key. */
   isCurrent(stored: Uint8Array): boolean;
+  /** What values under the older keys begin with, so that SQL can find them. */
+  readonly olderHeaders: readonly Uint8Array<ArrayBuffer>[];
 }
+
+const idBytesOf = (kek: Uint8Array): Uint8Array =>
+  sha256(concatBytes(utf8("vettid-kek-id-v1\n"), kek)).subarray(0, KEK_ID_BYTES);
+
+/** The id that each value under a KEK carries, as text. */
+export const kekIdOf = (kek: Uint8Array): string => toBase58(idBytesOf(kek));
 
 /** base for `place` strings: KEKs in order, the newest first; all of them open, the newest seals. */
 export function wrapperFor(keks: readonly Uint8Array[], owner: string): Wrapper {
   const ring = keks.map((kek) => {
     if (kek.length !== KEK_BYTES) throw new RangeError("wrapperFor: a KEK must be 32 bytes");
     return {
-      id: sha256(concatBytes(utf8("vettid-kek-id-v1\n"), kek)).subarray(0, KEK_ID_BYTES),
+      id: idBytesOf(kek),
       key: deriveKey(kek, utf8(owner), utf8(KEY_INFO), 32),
     };
   });
@@ -45,10 +55,11 @@ export function wrapperFor(keks: readonly Uint8Array[], owner: string): Wrapper 
     ring.find(({ id }) => stored[0] === VERSION && id.every((byte, at) => byte === stored[1 + at]));
   const aad = (header: Uint8Array, place: string) => concatBytes(header, utf8(place));
 
+  const [newestHeader, ...olderHeaders] = ring.map(({ id }) => concatBytes(Uint8Array.of(VERSION), id));
+
   const wrapBytes = (value: Uint8Array, place: string) => {
-    const header = concatBytes(Uint8Array.of(VERSION), newest.id);
     const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-    return concatBytes(header, nonce, encrypt(newest.key, nonce, aad(header, place), value));
+    return concatBytes(newestHeader!, nonce, encrypt(newest.key, nonce, aad(newestHeader!, place), value));
   };
   const unwrapBytes = (stored: Uint8Array, place: string) => {
     const key = keyOf(stored)?.key;
@@ -77,6 +88,8 @@ export function wrapperFor(keks: readonly Uint8Array[], owner: string): Wrapper 
         throw new UnwrapFailed("the value is not the JSON that was stored");
       }
     },
+    rewrap: (stored, place) => wrapBytes(unwrapBytes(stored, place), place),
     isCurrent: (stored) => keyOf(stored) === newest,
+    olderHeaders,
   };
 }

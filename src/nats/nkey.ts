@@ -7,11 +7,11 @@ import { concatBytes } from "../protocol/encoding.ts";
 const KEY_BYTES = 32;
 const CHECKSUM_BYTES = 2;
 
-/** Five-bit letters, left aligned in a byte: U and A name the holder, S in front of them makes it a seed. */
-const KIND_PREFIX = { user: 20 << 3, account: 0 << 3 } as const;
+/** Five-bit letters, left aligned in a byte: U, A and O name the holder, S in front of them makes it a seed. */
+const KIND_PREFIX = { user: 20 << 3, account: 0 << 3, operator: 14 << 3 } as const;
 const SEED_PREFIX = 18 << 3;
 
-/** Who a key belongs to: `user` (U…, SU…) or `account` (A…, SA…). */
+/** Who a key belongs to: `user` (U…, SU…), `account` (A…, SA…) or `operator` (O…, SO…). */
 export type NkeyKind = keyof typeof KIND_PREFIX;
 
 /** CRC-16/XMODEM: polynomial 0x1021, initial value 0, not reflected. */
@@ -52,7 +52,7 @@ const publicPrefix = (kind: NkeyKind): Uint8Array => Uint8Array.of(KIND_PREFIX[k
 const seedPrefix = (kind: NkeyKind): Uint8Array =>
   Uint8Array.of(SEED_PREFIX | (KIND_PREFIX[kind] >> 5), (KIND_PREFIX[kind] & 31) << 3);
 
-/** The text of a public key (32 bytes): `U…` or `A…`. Throws RangeError on another length. */
+/** The text of a public key (32 bytes): `U…`, `A…` or `O…`. Throws RangeError on another length. */
 export const encodeNkey = (kind: NkeyKind, publicKey: Uint8Array): string =>
   encode(publicPrefix(kind), publicKey);
 
@@ -60,7 +60,7 @@ export const encodeNkey = (kind: NkeyKind, publicKey: Uint8Array): string =>
 export const decodeNkey = (kind: NkeyKind, text: string): Uint8Array | undefined =>
   decode(publicPrefix(kind), text);
 
-/** The text of a seed (32 bytes): `SU…` or `SA…`. Throws RangeError on another length. */
+/** The text of a seed (32 bytes): `SU…`, `SA…` or `SO…`. Throws RangeError on another length. */
 export const encodeSeed = (kind: NkeyKind, seed: Uint8Array): string => encode(seedPrefix(kind), seed);
 
 /** The 32 bytes of a seed; undefined for another kind, a wrong checksum or anything malformed. */

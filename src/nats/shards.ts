@@ -16,6 +16,9 @@ export const allBridges = (env: Env): DurableObjectStub<NatsBridge>[] =>
 export const bridgeFor = (env: Env, userId: string): DurableObjectStub<NatsBridge> =>
   env.NATS_BRIDGE.getByName(shardName(shardOf(userId, shardCount(env))));
 
+/** For what any shard can do: changing the users' account. */
+export const anyBridge = (env: Env): DurableObjectStub<NatsBridge> => env.NATS_BRIDGE.getByName(shardName(0));
+
 export async function wakeBridges(env: Env): Promise<void> {
   await Promise.allSettled(allBridges(env).map((bridge) => bridge.ensure()));
 }

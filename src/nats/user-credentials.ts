@@ -1,10 +1,11 @@
-// The NATS credentials a user gets: for setup 15 minutes and `contract.>` alone, for a contract 24 hours and all
-// of the user's own subjects (PROTOCOL §5).
+// The NATS credentials a user gets: for setup 15 minutes and `contract.>` alone, for a contract all of the user's own
+// subjects (PROTOCOL §5), and a life that depends on whether they can be taken back.
 
 import type { Config } from "../config.ts";
 import type { NatsCredentials } from "../protocol/contract.ts";
 import {
   LASTING_JWT_LIFETIME_SECONDS,
+  REVOCABLE_JWT_LIFETIME_SECONDS,
   SETUP_JWT_LIFETIME_SECONDS,
   USER_MAX_SUBSCRIPTIONS,
 } from "../protocol/limits.ts";
@@ -14,10 +15,13 @@ import { mintUserJwt } from "./user-jwt.ts";
 
 export type CredentialsExtent = "setup" | "lasting";
 
-const LIFETIME_SECONDS: Record<CredentialsExtent, number> = {
-  setup: SETUP_JWT_LIFETIME_SECONDS,
-  lasting: LASTING_JWT_LIFETIME_SECONDS,
-};
+export function lifetimeSeconds(config: Pick<Config, "revoking">, extent: CredentialsExtent): number {
+  if (extent === "setup") return SETUP_JWT_LIFETIME_SECONDS;
+  return config.revoking === undefined ? LASTING_JWT_LIFETIME_SECONDS : REVOCABLE_JWT_LIFETIME_SECONDS;
+}
+
+/** The second that a JWT made at an instant (milliseconds) says it was issued. */
+export const issuedAtSeconds = (now: number): number => Math.floor(now / 1_000);
 
 /** Credentials for the nkey a user made (`U…`); its seed never travels. `now` in milliseconds. */
 export async function issueCredentials(
@@ -26,8 +30,8 @@ export async function issueCredentials(
   extent: CredentialsExtent,
   now: number,
 ): Promise<NatsCredentials> {
-  const nowSeconds = Math.floor(now / 1_000);
-  const expiresAtSeconds = nowSeconds + LIFETIME_SECONDS[extent];
+  const nowSeconds = issuedAtSeconds(now);
+  const expiresAtSeconds = nowSeconds + lifetimeSeconds(config, extent);
   return {
     endpoint: config.SERVICESPACE_PUBLIC_ENDPOINT,
     user_jwt: await mintUserJwt({

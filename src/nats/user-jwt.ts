@@ -1,16 +1,12 @@
 // NATS user JWTs, minted with the signing key of the users' account. Our own few lines because the published
 // library signs in pure TypeScript, a hundred times slower.
 
-import { base32nopad, base64urlnopad } from "@scure/base";
-import { sha256 } from "../crypto/hash.ts";
 import type { SigningKey } from "../crypto/signing.ts";
-import { utf8 } from "../protocol/json.ts";
 import { claimsOf, parseCreds } from "./creds.ts";
+import { CLAIMS_VERSION, signJwt } from "./jwt.ts";
 import { MAX_MESSAGE_BYTES } from "./limits.ts";
 import { decodeNkey, encodeNkey } from "./nkey.ts";
 
-const HEADER = { typ: "JWT", alg: "ed25519-nkey" };
-const CLAIMS_VERSION = 2;
 const UNLIMITED = -1;
 const SECONDS_PER_DAY = 24 * 3_600;
 
@@ -33,8 +29,6 @@ export interface UserJwtOptions {
   /** Since the epoch. A revocation hits what was issued up to its own second. */
   nowSeconds: number;
 }
-
-const segment = (value: unknown): string => base64urlnopad.encode(utf8(JSON.stringify(value)));
 
 /**
  * A signed user JWT. Everything not granted is refused by the server: no bearer use, no answering to reply subjects
@@ -69,7 +63,7 @@ export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
   ) {
     throw new RangeError("mintUserJwt: `expiresAtSeconds` must be a whole second after `nowSeconds`");
   }
-  const claims = {
+  return signJwt(signingKey, {
     iat: nowSeconds,
     exp: expiresAtSeconds,
     iss: encodeNkey("account", signingKey.publicKey),
@@ -85,10 +79,7 @@ export async function mintUserJwt(options: UserJwtOptions): Promise<string> {
       data: UNLIMITED,
       payload: MAX_MESSAGE_BYTES,
     },
-  };
-  const jti = base32nopad.encode(sha256(utf8(JSON.stringify(claims))));
-  const signed = `${segment(HEADER)}.${segment({ jti, ...claims })}`;
-  return `${signed}.${base64urlnopad.encode(await signingKey.sign(utf8(signed)))}`;
+  });
 }
 
 /** When the JWT in a .creds text expires, in seconds since the epoch; undefined when it does not. Throws CredsError. */

@@ -18,8 +18,13 @@ export const MIN_PADDED_ANSWER_BYTES = 4_096;
 export const MAX_JSON_DEPTH = 32;
 /** The NATS user JWT of a setup, in seconds (PROTOCOL §5). */
 export const SETUP_JWT_LIFETIME_SECONDS = 900;
-/** The NATS user JWT of a contract, in seconds: 24 h, so that it lapses where it cannot be revoked. */
+/** The NATS user JWT of a contract, in seconds, where it cannot be revoked on the cluster: 24 h, then it lapses. */
 export const LASTING_JWT_LIFETIME_SECONDS = 24 * 3_600;
+/**
+ * Where it can: a week. Longer would save little, and each revoked JWT stays in the account's list until it would
+ * have expired.
+ */
+export const REVOCABLE_JWT_LIFETIME_SECONDS = 7 * 24 * 3_600;
 /** Subscriptions a user's NATS session may hold (PROTOCOL §5). */
 export const USER_MAX_SUBSCRIPTIONS = 20;
 /** The repeat of the same ask after a denial is refused this long (PROTOCOL §6). */

@@ -87,6 +87,7 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "POST /api/v1/webhooks/{id}/test": "admin",
   "PUT /api/v1/secrets/{secret_id}": "requests:write",
   "GET /api/v1/info": "requests:read",
+  "GET /api/v1/keys": "admin",
   "GET /api/v1/metrics": "requests:read",
   "GET /api/v1/offerings": "contracts:read",
   "GET /api/v1/offerings/{id}": "contracts:read",

@@ -367,7 +367,10 @@ describe("bytes that are not to be believed", () => {
     [
       "from the future",
       {
-        header: { timestamp: toTimestamp(Date.now() + 70_000), expires_at: toTimestamp(Date.now() + 80_000) },
+        header: {
+          timestamp: toTimestamp(Date.now() + 600_000),
+          expires_at: toTimestamp(Date.now() + 700_000),
+        },
       },
       "from_the_future",
     ],

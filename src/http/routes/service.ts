@@ -1,24 +1,52 @@
 // The service itself: whether it lives, whether it is connected, who it is.
 
 import { z } from "@hono/zod-openapi";
+import { inTime } from "../../../durable-objects/in-time.ts";
 import { allBridges } from "../../nats/shards.ts";
 import { offer } from "../../protocol/offer.ts";
-import { identityId, publicKey } from "../../protocol/primitives.ts";
-import type { BridgeState, SessionState } from "../../rpc.ts";
+import { identityId, publicKey, timestamp } from "../../protocol/primitives.ts";
+import type { BridgeState, KeysState, SessionState } from "../../rpc.ts";
 import type { App } from "../app-env.ts";
 import { directoryOf } from "../objects.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
 import { answer } from "../schemas.ts";
 import { VERSION } from "../version.ts";
 
-/** A shard that does not answer in this time counts as down. */
-const SHARD_TIMEOUT_MS = 5_000;
+/** An object that does not answer in this time counts as down. */
+const OBJECT_TIMEOUT_MS = 5_000;
 
 const sessionState = z.object({
   status: z.enum(["connecting", "ready", "closed"]),
   since: z.string(),
   last_error: z.string().optional(),
   credentials_days_left: z.int().optional(),
+});
+const natsCredentials = z.object({
+  mode: z
+    .enum(["revocable", "short_lived"])
+    .describe(
+      "`short_lived`: no operator's key is set, so user JWTs are not revoked on the cluster but run out.",
+    ),
+  user_jwt_lifetime_seconds: z.int(),
+  waiting: z.int().optional().describe("Revoked JWTs that the cluster was not seen to refuse yet."),
+  problem: z.string().optional().describe("Why the cluster's list is not known to be right."),
+});
+const vaultKek = z.object({
+  status: z
+    .enum(["current", "rewrapping", "rewrapped"])
+    .describe("`rewrapped`: nothing is left under VAULT_KEK_PREVIOUS, it may be taken away."),
+});
+const keysState = z.object({
+  nats_credentials: natsCredentials.extend({
+    revocations: z.int().optional().describe("JWTs the cluster has to refuse until they have run out."),
+    checked_at: timestamp.optional().describe("When the cluster was last asked."),
+  }),
+  vault_kek: vaultKek.extend({
+    key_id: z.string().describe("The id that each value wrapped under VAULT_KEK carries."),
+    previous_key_id: z.string().optional(),
+    objects_left: z.int().optional().describe("Objects that may still hold values under the previous key."),
+    damaged_values: z.int().optional().describe("Values that do not open, and were left as they are."),
+  }),
 });
 const readiness = z.object({
   status: z.enum(["ready", "not_ready"]),
@@ -33,26 +61,33 @@ const readiness = z.object({
       rejected: z.int(),
     }),
   ),
+  nats_credentials: natsCredentials.optional(),
+  vault_kek: vaultKek.optional(),
 });
 
 /** Whatever a shard's state says, or that it does not answer. */
 async function stateOf(shard: number, state: Promise<BridgeState>): Promise<BridgeState> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("no answer")), SHARD_TIMEOUT_MS);
-  });
-  try {
-    return await Promise.race([state, late]);
-  } catch {
-    const down: SessionState = {
-      status: "closed",
-      since: new Date().toISOString(),
-      last_error: "the shard does not answer",
-    };
-    return { shard, servicespace: down, messagespace: down, rejected: 0 };
-  } finally {
-    clearTimeout(timer);
-  }
+  const down: SessionState = {
+    status: "closed",
+    since: new Date().toISOString(),
+    last_error: "the shard does not answer",
+  };
+  return inTime(state, OBJECT_TIMEOUT_MS).catch(() => ({
+    shard,
+    servicespace: down,
+    messagespace: down,
+    rejected: 0,
+  }));
+}
+
+/** How the keys stand, without what is an operator's alone to know. Nothing when the Directory does not answer. */
+async function publicKeysState(
+  state: Promise<KeysState>,
+): Promise<Partial<Pick<z.infer<typeof readiness>, keyof KeysState>>> {
+  const keys = await inTime(state, OBJECT_TIMEOUT_MS).catch(() => undefined);
+  if (keys === undefined) return {};
+  const { revocations: _count, checked_at: _at, ...nats_credentials } = keys.nats_credentials;
+  return { nats_credentials, vault_kek: { status: keys.vault_kek.status } };
 }
 
 export function serviceRoutes(app: App): void {
@@ -79,17 +114,33 @@ export function serviceRoutes(app: App): void {
       },
     }),
     async (c) => {
-      const shards = await Promise.all(
-        allBridges(c.env).map((bridge, shard) => stateOf(shard, bridge.state() as Promise<BridgeState>)),
-      );
+      const [shards, keys] = await Promise.all([
+        Promise.all(
+          allBridges(c.env).map((bridge, shard) => stateOf(shard, bridge.state() as Promise<BridgeState>)),
+        ),
+        publicKeysState(directoryOf(c.env).keysState()),
+      ]);
       const ready = shards.every(
         ({ servicespace, messagespace }) =>
           servicespace.status === "ready" && messagespace.status === "ready",
       );
-      if (ready) return c.json({ status: "ready" as const, shards }, 200);
+      if (ready) return c.json({ status: "ready" as const, shards, ...keys }, 200);
       c.header("Retry-After", "5");
-      return c.json({ status: "not_ready" as const, shards }, 503);
+      return c.json({ status: "not_ready" as const, shards, ...keys }, 503);
     },
+  );
+
+  app.openapi(
+    defineRoute("admin", {
+      method: "get",
+      path: `${API_PREFIX}/keys`,
+      tags: ["Service"],
+      summary: "How the deployment's keys stand",
+      description:
+        "Whether user credentials can be revoked on the cluster and are, and how far a rotation of `VAULT_KEK` has come. No key is shown.",
+      responses: { 200: answer("The state of the keys.", keysState, "KeysState") },
+    }),
+    async (c) => c.json(await directoryOf(c.env).keysState({ count: true }), 200),
   );
 
   app.openapi(

@@ -93,7 +93,7 @@ export function transferRoutes(app: App): void {
           format: TRANSFER_FORMAT as typeof TRANSFER_FORMAT,
           version: "1",
           service_id: config.serviceId,
-          key_check: config.fingerprint(KEY_CHECK),
+          key_check: config.fingerprint(KEY_CHECK).digest,
           journal_shards: shards,
           objects: [
             // The Directory last: until it is there, no user is found, and a half import serves nobody.

@@ -1,6 +1,6 @@
 // Our nkeys against those of the published library.
 
-import { createAccount, createUser, fromPublic, fromSeed } from "@nats-io/nkeys";
+import { createAccount, createOperator, createUser, fromPublic, fromSeed } from "@nats-io/nkeys";
 import { describe, expect, test } from "vitest";
 import { importSigningKey } from "../../../src/crypto/signing.ts";
 import { decodeNkey, decodeSeed, encodeNkey, encodeSeed, type NkeyKind } from "../../../src/nats/nkey.ts";
@@ -10,6 +10,7 @@ const utf8 = (value: string) => new TextEncoder().encode(value);
 const kinds: [NkeyKind, () => ReturnType<typeof createUser>, RegExp, RegExp][] = [
   ["user", createUser, /^U[A-Z2-7]{55}$/, /^SU[A-Z2-7]{56}$/],
   ["account", createAccount, /^A[A-Z2-7]{55}$/, /^SA[A-Z2-7]{56}$/],
+  ["operator", createOperator, /^O[A-Z2-7]{55}$/, /^SO[A-Z2-7]{56}$/],
 ];
 const other = (kind: NkeyKind): NkeyKind => (kind === "user" ? "account" : "user");
 

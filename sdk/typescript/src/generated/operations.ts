@@ -277,6 +277,7 @@ export const operations: Operations = {
   "domain.get": { method: "GET", path: "domain", repeat: "always", gives: "json" },
   "domain.verify": { method: "POST", path: "domain/verify", repeat: "refused", gives: "json" },
   info: { method: "GET", path: "info", repeat: "always", gives: "json" },
+  keys: { method: "GET", path: "keys", repeat: "always", gives: "json" },
   "manifest.get": { method: "GET", path: "manifest", repeat: "always", gives: "json" },
   "manifest.put": { method: "PUT", path: "manifest", input: "body", repeat: "always", gives: "json" },
   metrics: { method: "GET", path: "metrics", repeat: "always", gives: "json" },

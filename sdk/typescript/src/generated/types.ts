@@ -8,6 +8,8 @@ import type { CallOptions } from "../transport.ts";
 export interface Api {
   /** Who this service is */
   info(options?: CallOptions): Promise<InfoAnswer>;
+  /** How the deployment's keys stand. Whether user credentials can be revoked on the cluster and are, and how far a rotation of `VAULT_KEK` has come. No key is shown. */
+  keys(options?: CallOptions): Promise<KeysState>;
   /** What is measured: sessions, lag, outbox, calls. Prometheus text format 0.0.4; with `Accept: application/json` the same families as JSON. Counters are kept in memory: each family's help says since when. */
   metrics(options?: CallOptions): Promise<Metrics>;
   readonly apiKeys: {
@@ -1732,6 +1734,33 @@ export interface Invite {
   expires_at: string;
   max_uses: number;
   offering_id?: string;
+}
+
+export interface KeysState {
+  nats_credentials: {
+    /** `short_lived`: no operator's key is set, so user JWTs are not revoked on the cluster but run out. */
+    mode: "revocable" | "short_lived";
+    user_jwt_lifetime_seconds: number;
+    /** Revoked JWTs that the cluster was not seen to refuse yet. */
+    waiting?: number;
+    /** Why the cluster's list is not known to be right. */
+    problem?: string;
+    /** JWTs the cluster has to refuse until they have run out. */
+    revocations?: number;
+    /** When the cluster was last asked. */
+    checked_at?: string;
+  };
+  vault_kek: {
+    /** `rewrapped`: nothing is left under VAULT_KEK_PREVIOUS, it may be taken away. */
+    status: "current" | "rewrapping" | "rewrapped";
+    /** The id that each value wrapped under VAULT_KEK carries. */
+    key_id: string;
+    previous_key_id?: string;
+    /** Objects that may still hold values under the previous key. */
+    objects_left?: number;
+    /** Values that do not open, and were left as they are. */
+    damaged_values?: number;
+  };
 }
 
 export interface Metrics {
