@@ -1,5 +1,6 @@
 // Three kinds of tests: pure ones in Node, ones inside workerd, and ones against the whole stack.
 
+import { resolve } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 // Both name what the set-ups provide.
@@ -71,6 +72,8 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
+          // The examples name the package as a customer's project does.
+          alias: { "@vettid/service-vault": resolve("sdk/typescript/src/index.ts") },
           pool: "forks",
           include: ["test/e2e/**/*.test.{ts,tsx}"],
           testTimeout: E2E_TEST_TIMEOUT_MS,

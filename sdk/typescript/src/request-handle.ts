@@ -20,9 +20,13 @@ export interface Accepted {
   match_code?: string;
 }
 
+/** What a request is called while its answer is awaited: a call rings, a subscription is proposed. */
+const OPEN = ["pending", "ringing", "pending_approval"] as const;
+const isOpen = (status: unknown): boolean => (OPEN as readonly unknown[]).includes(status);
+
 /** A request whose answer is there, or that ended without one. */
 export type Settled<View> = View extends { status: infer Status }
-  ? Omit<View, "status"> & { status: Exclude<Status, "pending"> }
+  ? Omit<View, "status"> & { status: Exclude<Status, (typeof OPEN)[number]> }
   : View;
 
 export interface WaitOptions {
@@ -59,8 +63,8 @@ export class RequestHandle<View> {
   }
 
   /**
-   * The request once it is no longer pending: approved, offline_approved, denied, expired or cancelled. It holds the
-   * line, and goes on over restarts, lost connections and whatever else passes, until `timeoutMs` is over.
+   * The request once it is no longer pending: approved, offline_approved, denied, expired or cancelled; a call once it
+   * no longer rings, a subscription once it is no longer only proposed. It holds the line, and goes on over restarts, lost connections and whatever else passes, until `timeoutMs` is over.
    */
   async wait({ timeoutMs, signal }: WaitOptions = {}): Promise<Settled<View>> {
     if (timeoutMs !== undefined && !(timeoutMs >= 0))
@@ -77,7 +81,7 @@ export class RequestHandle<View> {
           timeoutMs: Math.min(holdSeconds * 1_000 + HOLD_MARGIN_MS, last ? HOLD_MARGIN_MS : leftMs + 1_000),
           ...(signal === undefined ? {} : { signal }),
         })) as { status?: unknown };
-        if (view.status !== "pending") return view as Settled<View>;
+        if (!isOpen(view.status)) return view as Settled<View>;
         failures = 0;
       } catch (error) {
         if (!isPassing(error)) throw error;
