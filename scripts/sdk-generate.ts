@@ -1,8 +1,9 @@
-// Writes what the client is generated from the routes: `npm run sdk`, after a route or a kind has changed.
+// Writes what is generated from the routes, the client's types and docs/API.md: `npm run sdk`, after a route or a kind has changed.
 
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { apiDocument } from "./sdk/api-doc.ts";
 import { generate } from "./sdk/generate.ts";
 import { readSurface } from "./sdk/surface.ts";
 import { PROJECT_ROOT } from "./stack/files.ts";
@@ -28,11 +29,15 @@ function formatted(name: string, text: string): string {
 
 /** Each file with what should be in it. */
 export async function generatedFiles(): Promise<{ path: string; text: string }[]> {
-  const { types, operations } = generate(await readSurface());
-  return Object.entries({ "types.ts": types, "operations.ts": operations }).map(([name, text]) => ({
-    path: join(GENERATED, name),
-    text: formatted(name, text),
-  }));
+  const surface = await readSurface();
+  const { types, operations } = generate(surface);
+  return [
+    ...Object.entries({ "types.ts": types, "operations.ts": operations }).map(([name, text]) => ({
+      path: join(GENERATED, name),
+      text: formatted(name, text),
+    })),
+    { path: join(PROJECT_ROOT, "docs", "API.md"), text: apiDocument(surface) },
+  ];
 }
 
 if (import.meta.main) {

@@ -25,6 +25,9 @@ export interface Schema {
 }
 
 export interface DescribedOperation {
+  tags?: string[];
+  /** Empty for a public one. */
+  security?: Record<string, string[]>[];
   summary?: string;
   description?: string;
   parameters?: { name: string; in: string; required?: boolean; description?: string; schema: Schema }[];
@@ -40,12 +43,15 @@ export interface Surface {
   asks: Record<string, string>;
   /** GETs that make the same ask as one of those. */
   joins: string[];
+  /** HTTP status by the code of a refusal. */
+  errors: Record<string, number>;
   /** Types of events there are, but for those of asks of the service's own making. */
   eventTypes: string[];
 }
 
 const ENTRY = `
 import { app } from "./src/http/app.ts";
+import { PROBLEMS } from "./src/http/errors.ts";
 import { kinds } from "./src/requests/registry.ts";
 import { EVENT_TYPES, responseType, TEST_EVENT_TYPE } from "./src/webhooks/event.ts";
 export function surface() {
@@ -58,7 +64,8 @@ export function surface() {
       if (joinPath !== undefined) joins.push("get " + joinPath);
     }
   const eventTypes = new Set([...EVENT_TYPES, TEST_EVENT_TYPE, ...kinds.map(({ name }) => responseType(name))]);
-  return { components: components.schemas, paths, asks, joins, eventTypes: [...eventTypes].sort() };
+  const errors = Object.fromEntries(Object.entries(PROBLEMS).map(([code, { status }]) => [code, status]));
+  return { components: components.schemas, paths, asks, joins, errors, eventTypes: [...eventTypes].sort() };
 }
 `;
 

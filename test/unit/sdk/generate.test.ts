@@ -51,6 +51,7 @@ function surfaceOf(paths: Surface["paths"], asks: Surface["asks"] = {}, joins: s
     },
     asks,
     joins,
+    errors: {},
     eventTypes: ["contract.created"],
   };
 }
