@@ -76,6 +76,7 @@ export default defineConfig({
           alias: { "@vettid/service-vault": resolve("sdk/typescript/src/index.ts") },
           pool: "forks",
           include: ["test/e2e/**/*.test.{ts,tsx}"],
+          setupFiles: ["./test/e2e/support/described-answers.ts"],
           testTimeout: E2E_TEST_TIMEOUT_MS,
           hookTimeout: E2E_HOOK_TIMEOUT_MS,
           maxWorkers: MAX_STACKS,

@@ -10,6 +10,16 @@ export interface Answer {
   body: any;
 }
 
+/** A call as it was made, and what it answered. */
+export interface Exchange {
+  baseUrl: string;
+  method: string;
+  /** From the root, with its query. */
+  path: string;
+  body?: unknown;
+  answer: Answer;
+}
+
 export interface CallOptions {
   /** Another key; null: none. */
   key?: string | null;
@@ -36,6 +46,9 @@ export const LOGIN_OFFERING = {
 };
 
 export class Backend {
+  /** Sees every exchange of every backend: tests hold answers against the API's description. May throw. */
+  static witness: ((exchange: Exchange) => void | Promise<void>) | undefined;
+
   readonly #baseUrl: string;
   readonly #key: string;
 
@@ -47,7 +60,8 @@ export class Backend {
   /** `path` below /api/v1, or from the root when it starts with a slash. */
   async call(method: string, path: string, body?: unknown, options: CallOptions = {}): Promise<Answer> {
     const key = options.key === undefined ? this.#key : options.key;
-    const response = await fetch(`${this.#baseUrl}${path.startsWith("/") ? path : `/api/v1/${path}`}`, {
+    const fromRoot = path.startsWith("/") ? path : `/api/v1/${path}`;
+    const response = await fetch(`${this.#baseUrl}${fromRoot}`, {
       method,
       headers: {
         accept: "application/json",
@@ -62,7 +76,13 @@ export class Backend {
     });
     const text = await response.text();
     const isJson = response.headers.get("content-type")?.includes("json") === true;
-    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    const answer = {
+      status: response.status,
+      headers: response.headers,
+      body: isJson ? JSON.parse(text) : text,
+    };
+    await Backend.witness?.({ baseUrl: this.#baseUrl, method, path: fromRoot, body, answer });
+    return answer;
   }
 
   /** A call that must answer with `status`; anything else is an error that quotes the answer. */

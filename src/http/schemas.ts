@@ -159,10 +159,17 @@ export const requestView = z.object({
   timestamp: timestamp.describe("When `status` was entered."),
   reason: z.string().optional(),
   result: z.unknown().optional(),
+  result_destroyed: z
+    .boolean()
+    .optional()
+    .describe("The answer carried a shared value that is no longer kept."),
   request_payload: z.unknown().describe("What the user saw and signed the digest of."),
   approval: approval.optional().describe("The user's signed statement; verifiable offline."),
   user_signing_key: publicKey,
   metadata: z.unknown().optional(),
 });
+
+/** A request of whatever kind: its kind's own fields stand beside these. */
+export const anyRequestView = requestView.loose();
 
 export const auditEntryView = auditEntry;

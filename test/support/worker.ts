@@ -4,7 +4,10 @@ import { runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { expect, inject } from "vitest";
 import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
+import { Described, type OpenApiDocument } from "../../scripts/openapi/described.ts";
+import { app } from "../../src/http/app.ts";
 import { directoryOf, userConnectionOf } from "../../src/http/objects.ts";
+import { openApiDocument } from "../../src/http/openapi-document.ts";
 import type { ContractAccepted } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import { randomBytes } from "../../src/protocol/ids.ts";
@@ -14,6 +17,11 @@ import { offeringContent } from "./offer.ts";
 import { Peer } from "./peer.ts";
 
 const PUBLIC_URL = "https://vault.example.com";
+
+let described: Described | undefined;
+/** What /openapi.json says, to hold every answer against. */
+const description = (): Described =>
+  (described ??= new Described(openApiDocument(app) as unknown as OpenApiDocument));
 
 /** Any answer's body; tests look at what they expect. */
 // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever field it is about
@@ -56,7 +64,15 @@ export async function call(method: string, path: string, options: CallOptions = 
   );
   const text = await response.text();
   const isJson = /json/.test(response.headers.get("content-type") ?? "");
-  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  const answer = {
+    status: response.status,
+    headers: response.headers,
+    body: isJson ? JSON.parse(text) : text,
+  };
+  const { pathname } = new URL(path, PUBLIC_URL);
+  const contentType = response.headers.get("content-type");
+  expect(description().faultsOf({ method, path: pathname }, { ...answer, contentType })).toEqual([]);
+  return answer;
 }
 
 /** Publishes an offering and invites to it. */

@@ -31,7 +31,7 @@ import { directoryOf, userConnectionOf, userOfContract } from "../objects.ts";
 import { connectPage, refusedPage } from "../pages/connect.tsx";
 import { pageHeaders } from "../pages/page.tsx";
 import { defineRoute } from "../route.ts";
-import { answer, json } from "../schemas.ts";
+import { answer, json, problemSchema } from "../schemas.ts";
 
 const tags = ["Connecting"];
 const codeParam = z.object({ code: z.string().min(1).max(128).describe("The invite's code.") });
@@ -65,6 +65,13 @@ export function connectRoutes(app: App): void {
           200: {
             description: "The page, or the offer.",
             content: { ...json(offer, "Offer"), "text/html": { schema: z.string() } },
+          },
+          404: {
+            description: "There is no such invite.",
+            content: {
+              "application/problem+json": { schema: problemSchema },
+              "text/html": { schema: z.string() },
+            },
           },
           410: {
             description: "For browsers: the invite has expired or is used up.",

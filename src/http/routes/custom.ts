@@ -10,7 +10,7 @@ import { ApiError } from "../errors.ts";
 import { readRequest } from "../long-poll.ts";
 import { cachedManifest, forgetManifest } from "../manifest.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
-import { answer, json, requestView } from "../schemas.ts";
+import { answer, anyRequestView, json } from "../schemas.ts";
 import { accepted, placeAsk } from "./asking.ts";
 import { requestParam, waitQuery, withKindFields } from "./requests.ts";
 
@@ -81,7 +81,7 @@ export function customRoutes(app: App): void {
         summary: "Custom: one request",
         request: { params: requestParam, query: waitQuery },
         responses: {
-          200: answer("The request; `result` is of the manifest's response_schema.", requestView),
+          200: answer("The request; `result` is of the manifest's response_schema.", anyRequestView),
         },
       },
       ["not_found"],

@@ -2,16 +2,8 @@
 
 import { z } from "@hono/zod-openapi";
 import type { App } from "../app-env.ts";
+import { openApiDocument } from "../openapi-document.ts";
 import { API_KEY_SCHEME, defineRoute } from "../route.ts";
-import { VERSION } from "../version.ts";
-
-const INFO = {
-  title: "VettID Service Vault",
-  version: VERSION,
-  description:
-    "What a service's backend and an operator call. Each operation's `security` names the scope the API key must hold; `admin` holds every scope; an empty list means the operation is public.",
-  license: { name: "AGPL-3.0-only", identifier: "AGPL-3.0-only" },
-};
 
 export function openApiRoutes(app: App): void {
   app.openAPIRegistry.registerComponent("securitySchemes", API_KEY_SCHEME, {
@@ -36,7 +28,7 @@ export function openApiRoutes(app: App): void {
       },
     }),
     (c) => {
-      text ??= JSON.stringify(app.getOpenAPI31Document({ openapi: "3.1.0", info: INFO }));
+      text ??= JSON.stringify(openApiDocument(app));
       return c.body(text, 200, {
         "Content-Type": "application/json",
         "Cache-Control": "public, max-age=300",

@@ -11,7 +11,7 @@ import { unwrap } from "../errors.ts";
 import { MAX_WAIT_SECONDS, readRequest, routedUser } from "../long-poll.ts";
 import { userConnectionOf } from "../objects.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
-import { answer, idParam, listOf, listQuery, requestView } from "../schemas.ts";
+import { answer, anyRequestView, idParam, listOf, listQuery } from "../schemas.ts";
 
 const tags = ["Requests"];
 
@@ -70,7 +70,7 @@ export function requestRoutes(app: App): void {
           kind: kindName.optional(),
         }),
       },
-      responses: { 200: answer("A page of requests.", listOf("requests", requestView)) },
+      responses: { 200: answer("A page of requests.", listOf("requests", anyRequestView)) },
     }),
     async (c) => {
       const { user_id, limit, cursor, status, kind } = c.req.valid("query");
@@ -101,7 +101,7 @@ export function requestRoutes(app: App): void {
         tags,
         summary: "One request of any kind",
         request: { params: requestParam, query: waitQuery },
-        responses: { 200: answer("The request.", requestView, "Request") },
+        responses: { 200: answer("The request.", anyRequestView, "Request") },
       },
       ["not_found"],
     ),
@@ -125,7 +125,7 @@ export function requestRoutes(app: App): void {
         tags,
         summary: "Take back a pending request",
         request: { params: requestParam },
-        responses: { 200: answer("The request, cancelled.", requestView, "Request") },
+        responses: { 200: answer("The request, cancelled.", anyRequestView, "Request") },
       },
       ["not_found", "conflict"],
     ),

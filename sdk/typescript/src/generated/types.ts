@@ -724,6 +724,8 @@ export interface AuthAnswer {
     user_attestation?: Approval;
     timestamp: string;
   };
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -769,6 +771,8 @@ export interface AuthSessionsAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -831,6 +835,8 @@ export interface AuthzAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -884,6 +890,8 @@ export interface CallAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -1005,6 +1013,8 @@ export interface CollaborationAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -1542,6 +1552,8 @@ export interface DataAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -1795,6 +1807,8 @@ export interface NotificationsAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -2043,6 +2057,8 @@ export interface PaymentAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -2179,6 +2195,8 @@ export interface PresenceAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -2296,6 +2314,8 @@ export interface SecretsAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -2449,6 +2469,8 @@ export interface SignAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -2526,6 +2548,8 @@ export interface SubscriptionsAnswer {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
@@ -2743,12 +2767,15 @@ export interface VaultRequest {
   timestamp: string;
   reason?: string;
   result?: unknown;
+  /** The answer carried a shared value that is no longer kept. */
+  result_destroyed?: boolean;
   /** What the user saw and signed the digest of. */
   request_payload: unknown;
   /** The user's signed statement; verifiable offline. */
   approval?: Approval;
   user_signing_key: string;
   metadata?: unknown;
+  [name: string]: unknown;
 }
 
 export interface WaitInput {
