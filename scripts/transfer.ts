@@ -97,7 +97,7 @@ export async function exportTo(base: string, file: string): Promise<End> {
       let after: string | undefined;
       do {
         const behind = after === undefined ? "" : `?after=${encodeURIComponent(after)}`;
-        const page = await call<Page>(base, `transfer/${object}/export${behind}`);
+        const page = await call<Page>(base, `transfer/${object}/read${behind}`);
         write({ object, page });
         end.pages += 1;
         end.rows += rowsOf(page);
@@ -157,7 +157,7 @@ export async function importFrom(base: string, file: string): Promise<End> {
     if (value.object === undefined || value.page === undefined) continue;
     const taken = await call<{ rows: number }>(
       base,
-      `transfer/${value.object}/import`,
+      `transfer/${value.object}/write`,
       JSON.stringify(value.page),
     );
     rows += taken.rows;

@@ -115,7 +115,7 @@ export function transferRoutes(app: App): void {
       "admin",
       {
         method: "get",
-        path: `${API_PREFIX}/transfer/{object}/export`,
+        path: `${API_PREFIX}/transfer/{object}/read`,
         tags,
         summary: "Some of an object's rows",
         description: "Only in maintenance. Rows as they are stored: what is wrapped stays wrapped.",
@@ -137,7 +137,7 @@ export function transferRoutes(app: App): void {
       "admin",
       {
         method: "post",
-        path: `${API_PREFIX}/transfer/{object}/import`,
+        path: `${API_PREFIX}/transfer/{object}/write`,
         tags,
         summary: "Put some rows into an object",
         description:

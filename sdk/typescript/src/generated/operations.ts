@@ -487,17 +487,17 @@ export const operations: Operations = {
     gives: "list",
     items: "subscriptions",
   },
-  "transfer.export": {
+  "transfer.get": { method: "GET", path: "transfer", input: "query", repeat: "always", gives: "json" },
+  "transfer.read": {
     method: "GET",
-    path: "transfer/{object}/export",
+    path: "transfer/{object}/read",
     input: "query",
     repeat: "always",
     gives: "json",
   },
-  "transfer.get": { method: "GET", path: "transfer", input: "query", repeat: "always", gives: "json" },
-  "transfer.import": {
+  "transfer.write": {
     method: "POST",
-    path: "transfer/{object}/import",
+    path: "transfer/{object}/write",
     input: "body",
     repeat: "refused",
     gives: "json",

@@ -330,12 +330,12 @@ export interface Api {
     handle(id: string): RequestHandle<SubscriptionsAnswer>;
   };
   readonly transfer: {
-    /** Some of an object's rows. Only in maintenance. Rows as they are stored: what is wrapped stays wrapped. */
-    export(object: string, input?: TransferExportInput, options?: CallOptions): Promise<TransferPage>;
     /** What an export is made of. Only in maintenance. `scripts/transfer.ts` reads it all and writes it all. */
     get(input?: TransferGetInput, options?: CallOptions): Promise<TransferManifest>;
+    /** Some of an object's rows. Only in maintenance. Rows as they are stored: what is wrapped stays wrapped. */
+    read(object: string, input?: TransferReadInput, options?: CallOptions): Promise<TransferPage>;
     /** Put some rows into an object. Only in maintenance, and into a deployment nothing was done in. An object's pages in order; the same page again is taken once. */
-    import(object: string, input: TransferPage, options?: CallOptions): Promise<TransferImportAnswer>;
+    write(object: string, input: TransferPage, options?: CallOptions): Promise<TransferWriteAnswer>;
   };
   readonly users: {
     /** Erase a user. A contract that stands is ended first, and the person told; once they know, at the latest after 7 days, everything stored about them is deleted. Ask again to see how far it is. The event `user.erased` names the erasure, not the person. */
@@ -2638,17 +2638,8 @@ export interface SubscriptionsListPage {
   next_cursor?: string;
 }
 
-export interface TransferExportInput {
-  after?: string | undefined;
-}
-
 export interface TransferGetInput {
   cursor?: string | undefined;
-}
-
-export interface TransferImportAnswer {
-  rows: number;
-  done: boolean;
 }
 
 export interface TransferManifest {
@@ -2679,6 +2670,15 @@ export interface TransferPage {
     )[][];
   }[];
   next?: string;
+}
+
+export interface TransferReadInput {
+  after?: string | undefined;
+}
+
+export interface TransferWriteAnswer {
+  rows: number;
+  done: boolean;
 }
 
 export interface UsersDeleteAnswer {
