@@ -33,6 +33,9 @@ import {
 import { verifyOffer } from "../src/contracts/offer.ts";
 import type { AuditEntry } from "../src/protocol/audit.ts";
 
+const TOO_MANY_REQUESTS = 429;
+/** Of a call that is told to wait each time. */
+const MAX_ATTEMPTS = 5;
 const FETCH_TIMEOUT_MS = 15_000;
 const PAGE_LIMIT = 100;
 /** Cosignatures come after the checkpoint: what a witness may take before it counts as missing. */
@@ -87,12 +90,19 @@ class Source {
     this.#fetch = fetcher ?? fetch;
   }
 
-  get(path: string, headers: Record<string, string> = {}): Promise<Response> {
-    return this.#fetch(`${this.#base}${path}`, {
-      headers: { connection: "close", ...headers },
-      redirect: "error",
-      signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
-    });
+  /** Waits where the vault asks a reader to: a large log is more tiles than it gives out in a minute. */
+  async get(path: string, headers: Record<string, string> = {}): Promise<Response> {
+    for (let attempt = 1; ; attempt++) {
+      const response = await this.#fetch(`${this.#base}${path}`, {
+        headers: { connection: "close", ...headers },
+        redirect: "error",
+        signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+      });
+      if (response.status !== TOO_MANY_REQUESTS || attempt >= MAX_ATTEMPTS) return response;
+      await response.body?.cancel();
+      const seconds = Number(response.headers.get("retry-after") ?? 1);
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+    }
   }
 
   async must(path: string, headers?: Record<string, string>): Promise<Response> {

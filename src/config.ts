@@ -33,6 +33,8 @@ const MAX_DOMAIN_CHARACTERS = 253 - "_vettid-service.".length;
 /** Run by different companies: one that errs or is bent decides nothing alone. */
 const DEFAULT_DOH_RESOLVERS = "https://cloudflare-dns.com/dns-query,https://dns.google/resolve";
 const MAX_DOH_RESOLVERS = 8;
+const MAX_PER_MINUTE = 1_000_000;
+const perMinute = z.coerce.number().int().min(1).max(MAX_PER_MINUTE);
 
 const settings = z.object({
   ENVIRONMENT: z.enum(["dev", "staging", "production"]),
@@ -56,6 +58,8 @@ const settings = z.object({
   SERVICESPACE_USERS_ACCOUNT: z.string().regex(/^A[A-Z2-7]{55}$/, "must be a NATS account public key (A…)"),
   MESSAGESPACE_URL: socketUrl,
   BRIDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_BRIDGE_SHARDS),
+  USER_ASKS_PER_MINUTE: perMinute.default(120),
+  KEY_CALLS_PER_MINUTE: perMinute.default(600),
   JOURNAL_SHARDS: z.coerce.number().int().min(1).max(MAX_JOURNAL_SHARDS).default(1),
   MAINTENANCE: z.enum(["off", "on"]).default("off"),
   WITNESSES: z

@@ -15,6 +15,7 @@ export interface Env {
   /** The published log: checkpoint and tiles. */
   AUDIT_R2: R2Bucket;
   PUBLIC_RATE_LIMIT: RateLimit;
+  LOG_RATE_LIMIT: RateLimit;
 
   ENVIRONMENT: string;
   PUBLIC_URL: string;
@@ -33,6 +34,10 @@ export interface Env {
   BRIDGE_SHARDS: string;
   /** Default 1. May be raised, never lowered. */
   JOURNAL_SHARDS?: string;
+  /** Asks that may reach one user in a minute, of all API keys together. Default 120. */
+  USER_ASKS_PER_MINUTE?: string;
+  /** Calls one API key may make about one user in a minute. Default 600. */
+  KEY_CALLS_PER_MINUTE?: string;
   /** Witnesses of the audit log, `vkey|url` separated by commas. */
   WITNESSES?: string;
   /** The audit log's name, where it is not to follow from PUBLIC_URL. */

@@ -2,6 +2,7 @@
 // stays readable by the version before it.
 
 import type { Snapshot } from "./metrics/meter.ts";
+import type { RateState } from "./rate/quota.ts";
 
 /** A message for one of the clusters, sealed already. */
 export interface OutboundMessage {
@@ -57,7 +58,8 @@ export interface ApiFault {
   retryAfterSeconds?: number;
 }
 
-export type RpcResult<T> = { ok: true; value: T } | { ok: false; error: ApiFault };
+/** `rate`: how the caller stands with the quotas the call was counted against. */
+export type RpcResult<T> = ({ ok: true; value: T } | { ok: false; error: ApiFault }) & { rate?: RateState[] };
 
 /** State of one broker session as the bridge sees it now. */
 export interface SessionState {

@@ -13,6 +13,7 @@ import { canonicalJson, utf8 } from "../../src/protocol/json.ts";
 import { COOLING_OFF_MS } from "../../src/protocol/limits.ts";
 import { kindOfResponse } from "../../src/protocol/messages.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
+import type { RateState } from "../../src/rate/quota.ts";
 import type { About, Kind, KindOperation } from "../../src/requests/kind.ts";
 import {
   buildPayload,
@@ -101,6 +102,28 @@ export function decide(
   });
 }
 
+const USER_WINDOW_SECONDS = 60;
+
+/**
+ * How often this user was asked within the last minute, by all keys together. Counted from the rows of the asks: it
+ * costs none of its own and survives whatever the object does not.
+ */
+function userRate(vault: Vault, now: number): RateState {
+  const quota = vault.config.USER_ASKS_PER_MINUTE;
+  const windowMs = USER_WINDOW_SECONDS * 1_000;
+  const asks = vault.store.asksSince(now - windowMs + 1);
+  // Once over the quota: when the ask goes whose going makes room. Else when the last one has gone.
+  const decisive = asks[asks.length < quota ? 0 : quota - 1];
+  return {
+    name: "user",
+    quota,
+    windowSeconds: USER_WINDOW_SECONDS,
+    remaining: Math.max(0, quota - asks.length),
+    resetSeconds:
+      decisive === undefined ? 0 : Math.max(1, Math.ceil((decisive.created_at + windowMs - now) / 1_000)),
+  };
+}
+
 /** The answer an earlier POST with this Idempotency-Key got, or `conflict` when it carried something else. */
 function replay(vault: Vault, ask: AskInput, now: number): RpcResult<RequestView> | undefined {
   const { idempotency } = ask;
@@ -137,7 +160,7 @@ export async function ask(
   change: Change,
   input: AskInput,
   parent?: number,
-): Promise<RpcResult<RequestView> | { n: number }> {
+): Promise<RpcResult<RequestView> | { n: number; rate?: RateState[] }> {
   const { vault, now } = change;
   const kind = kindNamed(input.kind);
   const operation = kind && operationOf(kind, input.operation);
@@ -193,6 +216,20 @@ export async function ask(
       return { n: same.n };
     }
   }
+  // What a machine asks of itself follows its own clock, and counts for the others.
+  const rate = userRate(vault, now);
+  if (parent === undefined && rate.remaining === 0)
+    return {
+      ...refuse(
+        fault(
+          "rate_limited",
+          `this user was asked ${rate.quota} times within ${rate.windowSeconds} seconds`,
+          rate.resetSeconds,
+        ),
+        "too_many_asks",
+      ),
+      rate: [rate],
+    };
   const cooling = coolingOf(row, now).find(([denied]) => denied === sameness);
   if (cooling !== undefined)
     return refuse(
@@ -298,7 +335,10 @@ export async function ask(
       request: { key_id: input.keyId, request_id: eventId },
       response: { expires_at: toTimestamp(expiresAt) },
     });
-    return { n };
+    return {
+      n,
+      rate: [{ ...rate, remaining: Math.max(0, rate.remaining - 1), resetSeconds: rate.windowSeconds }],
+    };
   } catch (error) {
     if (error instanceof MessageTooLarge)
       return refuse(fault("payload_too_large", error.message), "too_large");

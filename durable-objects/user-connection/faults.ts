@@ -1,6 +1,7 @@
 // What the backend is told when something cannot be done.
 
 import type { GrantDecision } from "../../src/contracts/grant.ts";
+import type { RateDecision } from "../../src/rate/quota.ts";
 import type { ApiFault } from "../../src/rpc.ts";
 
 export interface Failed {
@@ -12,6 +13,14 @@ export const fault = (code: ApiFault["code"], detail: string, retryAfterSeconds?
   ok: false,
   error: { code, detail, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) },
 });
+
+/** An API key that has called too often about one user. */
+export const overCalls = ({ state, retryAfterSeconds }: RateDecision & { allowed: false }): Failed =>
+  fault(
+    "rate_limited",
+    `this API key has made ${state.quota} calls about this user within ${state.windowSeconds} seconds`,
+    retryAfterSeconds,
+  );
 
 export const noSuch = (what: string): Failed => fault("not_found", `there is no such ${what}`);
 

@@ -143,6 +143,13 @@ export async function receive(change: Change, message: InboundMessage): Promise<
     };
   }
   const header = acceptance.outcome === "verified" ? acceptance.message.header : acceptance.header;
+  // Genuine, and too many: nothing is written, and without a receipt the sender sends it again, more slowly.
+  if (!vault.inbound.take("", vault.now()).allowed)
+    return {
+      handled: "done",
+      rejected: { reason: "rate_limited", event_id: header.event_id },
+      replies: [],
+    };
   if (header.event_type === "receipt") return receiveReceipt(change, acceptance, header);
   if (header.event_type === "contract.submit") return receiveSubmission(change, acceptance, header);
 

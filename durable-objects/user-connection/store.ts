@@ -111,6 +111,9 @@ export interface OutgoingRow {
   acted: ArrayBuffer | null;
 }
 
+/** What is needed of an ask to count it, or to know it again. */
+export type RecentAsk = Pick<RequestRow, "n" | "capability" | "idempotency_key" | "created_at">;
+
 /** An outgoing row that has not been receipted. */
 export type SealedRow = OutgoingRow & { sealed: ArrayBuffer };
 
@@ -467,15 +470,15 @@ export class Store {
   }
 
   /** Asks since an instant, newest first, read lazily: the caller stops where it has enough. */
-  asksSince(since: number): { n: number; capability: string; idempotency_key: string | null }[] {
-    const found: { n: number; capability: string; idempotency_key: string | null }[] = [];
+  asksSince(since: number): RecentAsk[] {
+    const found: RecentAsk[] = [];
     if (!this.#exists) return found;
     const cursor = this.#storage.sql.exec(
       "SELECT n, capability, idempotency_key, created_at, kind FROM outgoing ORDER BY n DESC",
     );
     for (const row of cursor) {
       if ((row.created_at as number) < since) break;
-      if (row.kind !== null) found.push(row as unknown as (typeof found)[number]);
+      if (row.kind !== null) found.push(row as unknown as RecentAsk);
     }
     return found;
   }

@@ -64,7 +64,7 @@ import { CallSockets, issueTicket, readSaid, useTicket } from "./calls.ts";
 import { Change } from "./change.ts";
 import { cancelByService, rejectByService } from "./ending.ts";
 import { erasureView, finishErasure, forgetElsewhere, requestErasure } from "./erasing.ts";
-import { type Failed, fault, noSuch } from "./faults.ts";
+import { type Failed, fault, noSuch, overCalls } from "./faults.ts";
 import { readEvent, waitingEvents } from "./hearing.ts";
 import { Outbox } from "./outbox.ts";
 import { setPaused } from "./pausing.ts";
@@ -149,6 +149,29 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     }
   }
 
+  /**
+   * Runs a call of an API key, if that key has not made too many about this user. Those too many cost nothing but
+   * an entry a minute: the chain says so, and cannot be made to grow by it.
+   */
+  async #counted<T>(vault: Vault, keyId: string, call: () => Promise<RpcResult<T>>): Promise<RpcResult<T>> {
+    const taken = vault.calls.take(keyId, vault.now());
+    if (taken.allowed) {
+      const result = await call();
+      return { ...result, rate: [taken.state, ...(result.rate ?? [])] };
+    }
+    const refused = overCalls(taken);
+    if (taken.worthTelling && this.#store.exists)
+      await this.#step(vault, async (change) => {
+        change.audit({
+          operation: "key.limit",
+          status: "denied",
+          request: { key_id: keyId },
+          response: { code: refused.error.code },
+        });
+      });
+    return { ...refused, rate: [taken.state] };
+  }
+
   // ---- From the user ------------------------------------------------------------------------------------
 
   async receive(messages: InboundMessage[]): Promise<InboundOutcome[]> {
@@ -179,14 +202,28 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   async ask(input: AskInput): Promise<RpcResult<RequestView>> {
     const vault = (await this.#open(input.userId))!;
-    const asked = await this.#step(vault, (change) => ask(change, input));
-    return "n" in asked ? { ok: true, value: askedView(vault, asked.n) } : asked;
+    return this.#counted(vault, input.keyId, async () => {
+      const asked = await this.#step(vault, (change) => ask(change, input));
+      if (!("n" in asked)) return asked;
+      const { n, rate } = asked;
+      return { ok: true, value: askedView(vault, n), ...(rate === undefined ? {} : { rate }) };
+    });
   }
 
   async request(requestId: string, keyId: string, waitMs = 0): Promise<RpcResult<RequestView>> {
     const vault = await this.#open();
-    const found = vault && findRequest(vault, requestId);
-    if (vault === undefined || found === undefined) return noSuch("request");
+    if (vault === undefined) return noSuch("request");
+    return this.#counted(vault, keyId, () => this.#readRequest(vault, requestId, keyId, waitMs));
+  }
+
+  async #readRequest(
+    vault: Vault,
+    requestId: string,
+    keyId: string,
+    waitMs: number,
+  ): Promise<RpcResult<RequestView>> {
+    const found = findRequest(vault, requestId);
+    if (found === undefined) return noSuch("request");
     if (waitMs > 0) {
       const isOver = () => this.#store.outgoing(found.row.n)?.status !== "pending";
       await this.#waiters.until(requestId, waitMs, isOver);
@@ -233,7 +270,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   }
 
   async cancelRequest(requestId: string, keyId: string): Promise<RpcResult<RequestView>> {
-    return this.#onRequest(requestId, (change) => cancelRequest(change, requestId, keyId));
+    return this.#onRequest(requestId, keyId, (change) => cancelRequest(change, requestId, keyId));
   }
 
   async act(call: {
@@ -244,21 +281,25 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     keyId: string;
     idempotency?: Idempotency;
   }): Promise<RpcResult<RequestView>> {
-    return this.#onRequest(call.requestId, (change) => actOnRequest(change, call), call.idempotency?.key);
+    const { requestId, keyId, idempotency } = call;
+    return this.#onRequest(requestId, keyId, (change) => actOnRequest(change, call), idempotency?.key);
   }
 
   async #onRequest(
     requestId: string,
+    keyId: string,
     step: (change: Change) => Promise<Failed | undefined>,
     key?: string,
   ): Promise<RpcResult<RequestView>> {
     const vault = await this.#open();
     if (vault === undefined) return noSuch("request");
-    const failed = await this.#step(vault, step);
-    if (failed !== undefined) return failed;
-    const { row, contractRow } = findRequest(vault, requestId)!;
-    const shown = key === undefined ? row : rowAfterAct(vault, row, key, vault.now());
-    return { ok: true, value: requestView(vault, shown, vault.contractOf(contractRow)) };
+    return this.#counted(vault, keyId, async () => {
+      const failed = await this.#step(vault, step);
+      if (failed !== undefined) return failed;
+      const { row, contractRow } = findRequest(vault, requestId)!;
+      const shown = key === undefined ? row : rowAfterAct(vault, row, key, vault.now());
+      return { ok: true, value: requestView(vault, shown, vault.contractOf(contractRow)) };
+    });
   }
 
   // ---- Calls --------------------------------------------------------------------------------------------
@@ -266,7 +307,9 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   async callTicket(requestId: string, keyId: string): Promise<RpcResult<CallTicket>> {
     const vault = await this.#open();
     if (vault === undefined) return noSuch("call");
-    return this.#step(vault, async (change) => issueTicket(change, requestId, keyId));
+    return this.#counted(vault, keyId, () =>
+      this.#step(vault, async (change) => issueTicket(change, requestId, keyId)),
+    );
   }
 
   async said(call: {
@@ -277,7 +320,9 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   }): Promise<RpcResult<SaidView[]>> {
     const vault = await this.#open();
     if (vault === undefined) return noSuch("call");
-    return this.#step(vault, async (change) => readSaid(change, call));
+    return this.#counted(vault, call.keyId, () =>
+      this.#step(vault, async (change) => readSaid(change, call)),
+    );
   }
 
   /** `/<call id>?ticket=&after=`, a WebSocket: the Worker has checked the form, the ticket is checked here. */
@@ -301,6 +346,8 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     if (vault === undefined) return;
     const asked = this.#sockets.read(socket, message, vault.now());
     if (asked === undefined) return;
+    const taken = vault.calls.take(asked.keyId, vault.now());
+    if (!taken.allowed) return this.#sockets.refuse(socket, overCalls(taken));
     const failed = await this.#step(vault, (change) => actOnRequest(change, asked));
     if (failed !== undefined) this.#sockets.refuse(socket, failed);
   }
@@ -333,7 +380,9 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   async userEvent(eventId: string, keyId: string): Promise<RpcResult<UserEventView & { content: unknown }>> {
     const vault = await this.#open();
     if (vault === undefined) return noSuch("event");
-    return this.#step(vault, async (change) => readEvent(change, eventId, keyId));
+    return this.#counted(vault, keyId, () =>
+      this.#step(vault, async (change) => readEvent(change, eventId, keyId)),
+    );
   }
 
   // ---- Contracts ----------------------------------------------------------------------------------------

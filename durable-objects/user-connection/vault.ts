@@ -11,6 +11,7 @@ import { fromBase64 } from "../../src/protocol/encoding.ts";
 import { newEventId } from "../../src/protocol/ids.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { messageSpaceSubject, toUserSubject } from "../../src/protocol/subjects.ts";
+import { Quota } from "../../src/rate/quota.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
 import { journalFor } from "../../src/webhooks/shards.ts";
 import { Feeder, sinkNames } from "../feeder.ts";
@@ -19,6 +20,13 @@ import type { ContractRow, SealedRow, Store } from "./store.ts";
 
 /** How long a receipt may wait for the user: as long as the message it answers could have been repeated. */
 const RECEIPT_LIFETIME_MS = 30 * 24 * 3_600_000;
+
+/**
+ * Messages of the user taken in a minute: more than any vault has to say, and few enough that what they cost in rows
+ * stays small. What is over is dropped unanswered; its sender keeps it and sends it again.
+ */
+export const INBOUND_PER_MINUTE = 1_200;
+const MINUTE_SECONDS = 60;
 
 export class Vault {
   readonly env: Env;
@@ -31,6 +39,9 @@ export class Vault {
   readonly heads: HeadCarrier;
   /** Brings the entries to the sinks, where there are any. */
   readonly feeder: Feeder;
+  /** Calls of each API key about this user. In memory: an object that was away forgets at most a minute. */
+  readonly calls: Quota;
+  readonly inbound = new Quota({ name: "inbound", quota: INBOUND_PER_MINUTE, windowSeconds: MINUTE_SECONDS });
   /** Private keys in use, imported once: importing costs as much as agreeing. */
   readonly #keys = new Map<string, AgreementKey>();
   /** When the alarm is set for; undefined when not known to be set. */
@@ -43,6 +54,11 @@ export class Vault {
     this.store = store;
     this.userId = userId;
     this.wrapper = config.wrapperFor(userId);
+    this.calls = new Quota({
+      name: "key",
+      quota: config.KEY_CALLS_PER_MINUTE,
+      windowSeconds: MINUTE_SECONDS,
+    });
     this.heads = new HeadCarrier({
       sql: storage.sql,
       ownerId: userId,

@@ -31,7 +31,7 @@ const OBJECTS = {
   AUDIT_LOG: "AuditLog",
 };
 const BUCKET = "AUDIT_R2";
-const RATE_LIMIT = "PUBLIC_RATE_LIMIT";
+const RATE_LIMITS = ["PUBLIC_RATE_LIMIT", "LOG_RATE_LIMIT"];
 const PLACEHOLDER = /\bexample\.(?:com|org|net)\b/;
 /** Settings that are addresses, which the samples in wrangler.toml leave to be replaced. */
 const ADDRESSES = ["PUBLIC_URL", "SERVICESPACE_URL", "SERVICESPACE_PUBLIC_ENDPOINT", "MESSAGESPACE_URL"];
@@ -219,8 +219,9 @@ export function checkBindings(deployment: Deployment, wrangler: Wrangler): Findi
   const bucket = buckets.find(({ binding }) => binding === BUCKET)?.bucket_name;
   if (bucket === undefined)
     findings.push(problem(about, `no R2 bucket is named for ${BUCKET}, the published audit log`, repeat));
-  if (!rateLimits.some(({ name }) => name === RATE_LIMIT))
-    findings.push(problem(about, `no rate limit ${RATE_LIMIT}: public endpoints would fail`, repeat));
+  for (const limit of RATE_LIMITS)
+    if (!rateLimits.some(({ name }) => name === limit))
+      findings.push(problem(about, `no rate limit ${limit}: public endpoints would fail`, repeat));
   if (crons.length === 0)
     findings.push(
       problem(about, "no cron: after a deploy nothing wakes the bridges", 'set crons = ["* * * * *"]'),

@@ -1,6 +1,8 @@
 // Refusals as problem+json (RFC 9457). What is said outside names what to change; what broke inside goes to the log.
 
+import type { RateState } from "../rate/quota.ts";
 import type { ApiFault, RpcResult } from "../rpc.ts";
+import { rateHeaders } from "./rate-headers.ts";
 
 export type ApiErrorCode = ApiFault["code"] | "unauthorized" | "internal_error";
 
@@ -37,17 +39,19 @@ export class ApiError extends Error {
   readonly code: ApiErrorCode;
   readonly details: ProblemDetail[] | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly rate: readonly RateState[];
 
   constructor(
     code: ApiErrorCode,
     detail: string,
-    options: { details?: ProblemDetail[]; retryAfterSeconds?: number } = {},
+    options: { details?: ProblemDetail[]; retryAfterSeconds?: number; rate?: readonly RateState[] } = {},
   ) {
     super(detail);
     this.name = "ApiError";
     this.code = code;
     this.details = options.details;
     this.retryAfterSeconds = options.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_SECONDS[code];
+    this.rate = options.rate ?? [];
   }
 }
 
@@ -78,7 +82,11 @@ export function problemOf(error: ApiError): Problem {
 
 /** A refusal as a response. */
 export function problemResponse(error: ApiError): Response {
-  const headers = new Headers({ "Content-Type": "application/problem+json", "Cache-Control": "no-store" });
+  const headers = new Headers({
+    "Content-Type": "application/problem+json",
+    "Cache-Control": "no-store",
+    ...rateHeaders(error.rate),
+  });
   if (error.retryAfterSeconds !== undefined)
     headers.set("Retry-After", String(Math.max(1, Math.ceil(error.retryAfterSeconds))));
   if (error.code === "unauthorized") headers.set("WWW-Authenticate", 'Bearer realm="vettid-service-vault"');
@@ -96,6 +104,7 @@ export function unwrap<T>(result: RpcResult<T>): T {
   throw new ApiError(code, detail, {
     ...(details === undefined ? {} : { details }),
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    ...(result.rate === undefined ? {} : { rate: result.rate }),
   });
 }
 

@@ -7,7 +7,7 @@ import type { Scope } from "../rpc.ts";
 import type { AppEnv } from "./app-env.ts";
 import { type ApiErrorCode, PROBLEMS } from "./errors.ts";
 import { authenticate } from "./middleware/authenticate.ts";
-import { readBody } from "./middleware/body.ts";
+import { MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES, readBody } from "./middleware/body.ts";
 import { classify } from "./middleware/measure.ts";
 import { limitPublicRate } from "./middleware/rate-limit.ts";
 import { problemSchema } from "./schemas.ts";
@@ -65,7 +65,9 @@ export function defineRoute<const Path extends string, const Options extends Rou
   const middleware: MiddlewareHandler<AppEnv>[] = [
     classify(scope),
     isPublic ? limitPublicRate : authenticate(scope),
-    ...(takesBody ? [readBody(options.maxBodyBytes)] : []),
+    ...(takesBody
+      ? [readBody(options.maxBodyBytes ?? (isPublic ? MAX_PUBLIC_BODY_BYTES : MAX_BODY_BYTES))]
+      : []),
   ];
   const { responses, maxBodyBytes: _, ...rest } = options;
   return createRoute({

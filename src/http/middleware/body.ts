@@ -8,6 +8,8 @@ import { ApiError } from "../errors.ts";
 
 /** Envelopes hold 1,000,000 bytes; base64 in JSON and the fields around it take a third more. */
 export const MAX_BODY_BYTES = 1_500_000;
+/** Where anybody may call, bodies are a few keys and signatures. */
+export const MAX_PUBLIC_BODY_BYTES = 16_384;
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
@@ -41,7 +43,7 @@ async function readBounded(request: Request, most: number): Promise<Uint8Array<A
 }
 
 /** `most`: bytes. */
-export const readBody = (most = MAX_BODY_BYTES) =>
+export const readBody = (most: number) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const { raw } = c.req;
     const bytes = await readBounded(raw, most);

@@ -6,20 +6,37 @@ import { createMiddleware } from "hono/factory";
 import type { AppEnv } from "../app-env.ts";
 import { ApiError } from "../errors.ts";
 
-/** The window of the PUBLIC_RATE_LIMIT binding (wrangler.toml), in seconds. */
+/** What the bindings PUBLIC_RATE_LIMIT and LOG_RATE_LIMIT count to (wrangler.toml), and in how many seconds. */
+const QUOTA = 120;
+const LOG_QUOTA = 3_000;
 const WINDOW_SECONDS = 60;
 
+/** Set by the edge, which does not let a caller set it; absent in local development. */
+const addressOf = (c: Context<AppEnv>): string => c.req.header("cf-connecting-ip") ?? "local";
+
 /** Counts one call of this caller's address for a purpose; throws `rate_limited` beyond the limit. */
-export async function countCall(c: Context<AppEnv>, purpose: "public" | "key"): Promise<void> {
-  // Set by the edge, which does not let a caller set it; absent in local development.
-  const address = c.req.header("cf-connecting-ip") ?? "local";
-  const { success } = await c.env.PUBLIC_RATE_LIMIT.limit({ key: `${purpose}:${address}` });
+export const countCall = (c: Context<AppEnv>, purpose: "public" | "key"): Promise<void> =>
+  brake(c.env.PUBLIC_RATE_LIMIT, QUOTA, `${purpose}:${addressOf(c)}`);
+
+async function brake(binding: RateLimit, quota: number, key: string): Promise<void> {
+  const { success } = await binding.limit({ key });
   if (!success) {
+    const policy = { name: "address", quota, windowSeconds: WINDOW_SECONDS };
     throw new ApiError("rate_limited", "too many calls from this address; wait a minute", {
       retryAfterSeconds: WINDOW_SECONDS,
+      rate: [{ ...policy, remaining: 0, resetSeconds: WINDOW_SECONDS }],
     });
   }
 }
+
+/**
+ * A wider brake, where static bytes are read: an auditor reads many tiles, and nobody reads more than LOG_QUOTA in a
+ * minute that has read what the one before brought.
+ */
+export const limitLogRate = createMiddleware<AppEnv>(async (c, next) => {
+  await brake(c.env.LOG_RATE_LIMIT, LOG_QUOTA, addressOf(c));
+  await next();
+});
 
 export const limitPublicRate = createMiddleware<AppEnv>(async (c, next) => {
   await countCall(c, "public");

@@ -23,6 +23,7 @@ import {
 import { ApiError, invalidField, unwrap } from "../errors.ts";
 import { idempotencyOf } from "../middleware/idempotency.ts";
 import { userConnectionOf } from "../objects.ts";
+import { rateHeaders } from "../rate-headers.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
 import { answer, json } from "../schemas.ts";
 
@@ -127,24 +128,24 @@ export async function placeAsk(
   }
   const callback = body.callback_url && checkTarget(body.callback_url, targetPolicy(c.var.config));
   if (callback && !callback.ok) throw invalidField("callback_url", callback.error);
-  const request = unwrap(
-    await atPoint("http.ask", () =>
-      userConnectionOf(c.env, body.user_id).ask({
-        userId: body.user_id,
-        kind: kind.name,
-        operation: operation.name,
-        input,
-        ...(body.purpose === undefined ? {} : { purpose: body.purpose }),
-        ...(body.context === undefined ? {} : { context: body.context }),
-        ...times.value,
-        ...(body.callback_url === undefined ? {} : { callbackUrl: body.callback_url }),
-        ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
-        ...(idempotency === undefined ? {} : { idempotency }),
-        ...(join ? { join } : {}),
-        keyId: c.var.caller.keyId,
-      }),
-    ),
+  const asked = await atPoint("http.ask", () =>
+    userConnectionOf(c.env, body.user_id).ask({
+      userId: body.user_id,
+      kind: kind.name,
+      operation: operation.name,
+      input,
+      ...(body.purpose === undefined ? {} : { purpose: body.purpose }),
+      ...(body.context === undefined ? {} : { context: body.context }),
+      ...times.value,
+      ...(body.callback_url === undefined ? {} : { callbackUrl: body.callback_url }),
+      ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+      ...(idempotency === undefined ? {} : { idempotency }),
+      ...(join ? { join } : {}),
+      keyId: c.var.caller.keyId,
+    }),
   );
+  for (const [name, value] of Object.entries(rateHeaders(asked.rate ?? []))) c.header(name, value);
+  const request = unwrap(asked);
   return {
     request_id: request.request_id,
     ...(idName === undefined ? {} : { [idName]: request.request_id }),

@@ -13,6 +13,8 @@ import { HASH_BYTES } from "../../audit/merkle.ts";
 import { parseTilePath, TILE_WIDTH, type Tile } from "../../audit/tiles.ts";
 import type { App } from "../app-env.ts";
 import { ApiError } from "../errors.ts";
+import { classify } from "../middleware/measure.ts";
+import { limitLogRate } from "../middleware/rate-limit.ts";
 import { defineRoute } from "../route.ts";
 
 const tags = ["Audit"];
@@ -40,8 +42,7 @@ async function readTile(bucket: R2Bucket, tile: Tile): Promise<ReadableStream | 
 const notPublished = () => new ApiError("not_found", "the log has not published this");
 
 export function logRoutes(app: App): void {
-  // Documented, but handled below without the brake of other public routes: these are static, and an auditor has to
-  // read many tiles.
+  // Documented, but handled below with a brake of their own: these are static, and an auditor has to read many tiles.
   const checkpointRoute = defineRoute(
     "public",
     {
@@ -82,6 +83,8 @@ export function logRoutes(app: App): void {
   );
   app.openAPIRegistry.registerPath(checkpointRoute);
   app.openAPIRegistry.registerPath(tileRoute);
+
+  app.use(`${LOG_PATH}/*`, classify("public"), limitLogRate);
 
   app.get(`${LOG_PATH}/checkpoint`, async (c) => {
     const found = await c.env.AUDIT_R2.get(CHECKPOINT_KEY);

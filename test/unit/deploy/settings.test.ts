@@ -70,9 +70,9 @@ describe("wrangler.toml", () => {
     const all = [dev, ...(await Promise.all(environmentNames().map(readDeployment)))];
     for (const names of [
       all.map(({ buckets }) => buckets[0]!.bucket_name),
-      all.map(({ rateLimits }) => rateLimits[0]!.namespace_id),
+      all.flatMap(({ rateLimits }) => rateLimits.map(({ namespace_id }) => namespace_id)),
     ])
-      expect(new Set(names).size).toBe(all.length);
+      expect(new Set(names).size).toBe(names.length);
   });
 
   it("is asked for an environment it does not have: told which there are", async () => {
@@ -189,7 +189,11 @@ describe("bindings", () => {
       (it: Deployment) => ({ ...it, buckets: [{ binding: "AUDIT_R2" }] }),
       "no R2 bucket",
     ],
-    ["the rate limit", (it: Deployment) => ({ ...it, rateLimits: [] }), "no rate limit"],
+    [
+      "the rate limit",
+      (it: Deployment) => ({ ...it, rateLimits: it.rateLimits.slice(1) }),
+      "no rate limit PUBLIC_RATE_LIMIT",
+    ],
     ["the cron", (it: Deployment) => ({ ...it, crons: [] }), "no cron"],
   ])("without %s are a problem", (_what, change, says) => {
     expect(problemsOf(checkBindings(change(production), noAccount))).toEqual([expect.stringContaining(says)]);
