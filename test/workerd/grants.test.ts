@@ -18,7 +18,9 @@ import { kinds } from "../../src/requests/registry.ts";
 import { Peer } from "../support/peer.ts";
 import { connectedPeer } from "../support/worker.ts";
 
-const KEY_ID = "testkey00001";
+/** Another key for each attempt: there are more than one key may make in a minute. */
+let keys = 0;
+const keyId = () => `testkey${keys}`;
 const HOUR_MS = 3_600_000;
 /** Each operation runs some sixty attempts, each in transactions of its own. */
 const TABLE_TIMEOUT_MS = 60_000;
@@ -190,8 +192,9 @@ const stand = (status: ContractStatus, standing: Standing, needed: readonly Oper
     return traceIn(sql);
   });
 
-const ask = (userId: string, kind: Kind, operation: KindOperation, input: unknown) =>
-  userConnectionOf(env, userId).ask({
+const ask = (userId: string, kind: Kind, operation: KindOperation, input: unknown) => {
+  keys += 1;
+  return userConnectionOf(env, userId).ask({
     userId,
     kind: kind.name,
     operation: operation.name,
@@ -199,8 +202,9 @@ const ask = (userId: string, kind: Kind, operation: KindOperation, input: unknow
     purpose: "The table",
     expiresInSeconds: 300,
     offlineGraceSeconds: 0,
-    keyId: KEY_ID,
+    keyId: keyId(),
   });
+};
 
 /** What became of one attempt, in words; throws when what it left behind says something else. */
 async function attempt(
@@ -213,7 +217,7 @@ async function attempt(
   const answer = await ask(peer!.id, kind, operation, input);
   const { rows, entries, last } = await inside(traceIn);
   expect(entries, "an attempt leaves one entry").toBe(before.entries + 1);
-  expect(last).toMatchObject({ operation: `${kind.name}.request`, request_summary: { key_id: KEY_ID } });
+  expect(last).toMatchObject({ operation: `${kind.name}.request`, request_summary: { key_id: keyId() } });
   expect(capabilities).toContain(last.capability_used);
   if (answer.ok) {
     expect(rows, "what is granted is one message to the user").toBe(before.rows + 1);
