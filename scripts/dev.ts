@@ -179,6 +179,7 @@ function announce(stack: Stack, userVault: Companion, stackFile: string, varsFil
   Worker         ${stack.baseUrl}
   service_id     ${stack.serviceId}
   admin key      ${stack.adminApiKey}
+  console        ${stack.baseUrl}/console
   ServiceSpace   ${serviceSpace.server.wsUrl}   ${serviceSpace.server.tcpUrl}
   MessageSpace   ${messageSpace.server.wsUrl}   ${messageSpace.server.tcpUrl}
   phone          ${userVault.description}

@@ -1,6 +1,7 @@
 // The HTTP surface: what wraps every call, then the routes, a file for each resource.
 
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { consoleRoutes } from "../console/console.tsx";
 import type { AppEnv } from "./app-env.ts";
 import { notFound, onError } from "./middleware/errors.ts";
 import { measure } from "./middleware/measure.ts";
@@ -59,3 +60,4 @@ eventRoutes(app);
 webhookRoutes(app);
 transferRoutes(app);
 openApiRoutes(app);
+consoleRoutes(app);

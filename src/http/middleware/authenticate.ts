@@ -9,7 +9,7 @@ import { createMiddleware } from "hono/factory";
 import { sha256 } from "../../crypto/hash.ts";
 import { utf8 } from "../../protocol/json.ts";
 import type { ApiKeyFacts, Scope } from "../../rpc.ts";
-import { parseApiKey } from "../api-key.ts";
+import { type ApiKeyParts, parseApiKey } from "../api-key.ts";
 import type { AppEnv } from "../app-env.ts";
 import { ApiError } from "../errors.ts";
 import { directoryOf } from "../objects.ts";
@@ -26,7 +26,7 @@ const hex = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 async function factsOf(c: Context<AppEnv>, keyId: string, secret: string): Promise<ApiKeyFacts | undefined> {
-  const secretHash = hex(sha256(utf8(secret)));
+  const secretHash = secretHashOf(secret);
   const name = `${c.var.config.serviceId}:${keyId}:${secretHash}`;
   // The answer's age counts from before it was asked for.
   const asked = Date.now();
@@ -46,23 +46,55 @@ async function factsOf(c: Context<AppEnv>, keyId: string, secret: string): Promi
 export const allows = (scopes: readonly Scope[], needed: Scope): boolean =>
   scopes.includes(needed) || scopes.includes("admin");
 
+/** Reads a key's text; throws `unauthorized` for what is no key of this deployment. */
+export function keyOf(c: Context<AppEnv>, text: string): ApiKeyParts {
+  const key = parseApiKey(text);
+  if (!key.ok)
+    throw new ApiError("unauthorized", "this is not a whole API key; check that it was copied completely");
+  if (key.environment !== c.var.config.ENVIRONMENT) {
+    throw new ApiError(
+      "unauthorized",
+      `this is a key for ${key.environment}, but this vault runs as ${c.var.config.ENVIRONMENT}`,
+    );
+  }
+  return key;
+}
+
+/** As the Directory stores a key's secret. */
+export const secretHashOf = (secret: string): string => hex(sha256(utf8(secret)));
+
+/** Whether the Directory's answer lets a key through now. */
+export const isGood = (facts: ApiKeyFacts | undefined): facts is ApiKeyFacts =>
+  facts !== undefined && (facts.expiresAt === undefined || facts.expiresAt > Date.now());
+
+export const refusedKey = (): ApiError =>
+  new ApiError("unauthorized", "the API key is unknown, deleted or expired; use another one");
+
+/**
+ * Requests made in this isolate for a caller who was authenticated by other means: the console's, for whoever signed
+ * in. Nothing that comes from outside can be in it, because it holds the very objects.
+ */
+const vouched = new WeakMap<Request, ApiKeyFacts>();
+export const vouchFor = (request: Request, facts: ApiKeyFacts): void => {
+  vouched.set(request, facts);
+};
+export const isVouched = (request: Request): boolean => vouched.has(request);
+
+async function callerOf(c: Context<AppEnv>): Promise<ApiKeyFacts> {
+  const known = vouched.get(c.req.raw);
+  if (known !== undefined) return known;
+  const [, token] = /^Bearer +(\S+)$/i.exec(c.req.header("Authorization") ?? "") ?? [];
+  if (token === undefined)
+    throw new ApiError("unauthorized", "send an API key: `Authorization: Bearer svk_…`");
+  const key = keyOf(c, token);
+  const facts = await factsOf(c, key.id, key.secret);
+  if (!isGood(facts)) throw refusedKey();
+  return facts;
+}
+
 export const authenticate = (needed: Scope) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const [, token] = /^Bearer +(\S+)$/i.exec(c.req.header("Authorization") ?? "") ?? [];
-    if (token === undefined)
-      throw new ApiError("unauthorized", "send an API key: `Authorization: Bearer svk_…`");
-    const key = parseApiKey(token);
-    if (!key.ok)
-      throw new ApiError("unauthorized", "this is not a whole API key; check that it was copied completely");
-    if (key.environment !== c.var.config.ENVIRONMENT) {
-      throw new ApiError(
-        "unauthorized",
-        `this is a key for ${key.environment}, but this vault runs as ${c.var.config.ENVIRONMENT}`,
-      );
-    }
-    const facts = await factsOf(c, key.id, key.secret);
-    if (facts === undefined || (facts.expiresAt !== undefined && facts.expiresAt <= Date.now()))
-      throw new ApiError("unauthorized", "the API key is unknown, deleted or expired; use another one");
+    const facts = await callerOf(c);
     if (!allows(facts.scopes, needed))
       throw new ApiError("forbidden", `the API key lacks the scope ${needed}; use one that has it`);
     c.set("caller", facts);

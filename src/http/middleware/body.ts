@@ -16,7 +16,8 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 const tooLarge = (most: number) =>
   new ApiError("payload_too_large", `a body is at most ${most} bytes; send less`);
 
-async function readBounded(request: Request, most: number): Promise<Uint8Array<ArrayBuffer>> {
+/** A body whole, or `payload_too_large`. */
+export async function readBounded(request: Request, most: number): Promise<Uint8Array<ArrayBuffer>> {
   if (Number(request.headers.get("content-length") ?? 0) > most) throw tooLarge(most);
   if (request.body === null) return new Uint8Array();
   // The length may be left out or wrong: what counts is what comes.

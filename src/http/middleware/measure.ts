@@ -7,6 +7,7 @@ import type { Env } from "../../env.ts";
 import { Meter } from "../../metrics/meter.ts";
 import { allBridges } from "../../nats/shards.ts";
 import type { AppEnv, CallClass } from "../app-env.ts";
+import { isVouched } from "./authenticate.ts";
 
 /** An isolate that is called hands its counts over this often. */
 const REPORT_INTERVAL_MS = 10_000;
@@ -37,6 +38,8 @@ const classOf = (c: Context<AppEnv>): CallClass | "wait" | "none" => {
 };
 
 export const measure = createMiddleware<AppEnv>(async (c, next) => {
+  // What the console asks for a page is no call of anybody's.
+  if (isVouched(c.req.raw)) return next();
   const begun = Date.now();
   await next();
   const now = Date.now();

@@ -34,6 +34,9 @@ const WORDS: Readonly<Record<string, string>> = Object.assign(Object.create(null
   request_collaboration: "Ask you to share data between services",
 });
 
+/** Every capability that has words of its own here. */
+export const KNOWN_CAPABILITIES: readonly string[] = Object.keys(WORDS);
+
 /** A capability in plain words; one of the service's own by its manifest; else its name. */
 export function capabilityWords(capability: string, manifest: HandlerManifest): string {
   const known = WORDS[capability];

@@ -71,7 +71,8 @@ const Conditions = ({ offering }: { offering: Offering }) => (
   </div>
 );
 
-const OfferingCard = ({ offering, manifest }: { offering: Offering; manifest: HandlerManifest }) => (
+/** An offering as its terms are shown to the person. */
+export const OfferingCard = ({ offering, manifest }: { offering: Offering; manifest: HandlerManifest }) => (
   <article class="card" aria-labelledby={`offering-${offering.offering_id}`}>
     <div class="offering-head">
       <h2 id={`offering-${offering.offering_id}`}>{offering.name}</h2>
@@ -132,25 +133,31 @@ const ActionCard = ({ offer, terms, links }: { offer: Offer; terms: InviteTerms;
   </section>
 );
 
+export const invitesWords = (offer: Offer): string => `${offer.service_name} invites you to connect`;
+
+export const ServiceFacts = ({ offer }: { offer: Offer }) => (
+  <ul class="facts" aria-label="About the service">
+    <li>
+      calls itself <strong>{offer.service_type}</strong>
+    </li>
+    {offer.domain !== undefined && (
+      <li>
+        <strong>{offer.domain}</strong>: claimed, not verified by this page
+      </li>
+    )}
+  </ul>
+);
+
 /** The page of an invite that can be used. */
 export function connectPage(offer: Offer, terms: InviteTerms, links: InviteLinks): string {
   const several = offer.offerings.length > 1;
   return page(
-    `${offer.service_name} invites you to connect`,
+    invitesWords(offer),
     <div class="page">
       <header class="masthead">
         <p class="eyebrow">Invite to connect</p>
-        <h1>{offer.service_name} invites you to connect</h1>
-        <ul class="facts" aria-label="About the service">
-          <li>
-            calls itself <strong>{offer.service_type}</strong>
-          </li>
-          {offer.domain !== undefined && (
-            <li>
-              <strong>{offer.domain}</strong>: claimed, not verified by this page
-            </li>
-          )}
-        </ul>
+        <h1>{invitesWords(offer)}</h1>
+        <ServiceFacts offer={offer} />
       </header>
       <main class="columns">
         <ActionCard offer={offer} terms={terms} links={links} />
