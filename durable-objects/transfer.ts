@@ -129,8 +129,8 @@ const progressOf = (sql: SqlStorage): string | undefined =>
 export interface ImportInto {
   /** The whole history of the object's schema. */
   steps: readonly string[];
-  /** Rows an object that was never used may hold, by table. */
-  seeds?: { [table: string]: number };
+  /** Whether anything was ever done in this object; without it: whether it holds any row. */
+  isUsed?(): boolean;
   /** In the last page's transaction: what follows from the rows being here rather than there. */
   finish?(): void;
 }
@@ -142,7 +142,7 @@ export interface ImportInto {
 export function importPage(
   storage: DurableObjectStorage,
   page: TransferPage,
-  { steps, seeds = {}, finish }: ImportInto,
+  { steps, isUsed, finish }: ImportInto,
 ): RpcResult<{ rows: number; done: boolean }> {
   const { sql } = storage;
   const rows = page.tables.reduce((sum, table) => sum + table.rows.length, 0);
@@ -153,9 +153,8 @@ export function importPage(
   const position = page.next ?? DONE + toBase64(sha256(utf8(JSON.stringify(page))));
   if (progress === position) return { ok: true, value: { rows, done } };
   if (page.after === undefined) {
-    const used =
-      progress === undefined && tablesOf(sql).some((name) => countOf(sql, name) > (seeds[name] ?? 0));
-    if (used || progress?.startsWith(DONE))
+    const used = isUsed === undefined ? holdsRows(sql) : isUsed();
+    if (progress === undefined ? used : progress.startsWith(DONE))
       return refused("conflict", "this object has been used: an import goes into an empty deployment");
   } else if (page.after !== progress) {
     return refused("conflict", "this page does not follow the last one taken: begin this object anew");
@@ -178,8 +177,8 @@ export function importPage(
   return { ok: true, value: { rows, done } };
 }
 
-const countOf = (sql: SqlStorage, table: string): number =>
-  sql.exec<{ count: number }>(`SELECT count(*) AS count FROM ${table}`).one().count;
+const holdsRows = (sql: SqlStorage): boolean =>
+  tablesOf(sql).some((name) => sql.exec(`SELECT 1 FROM ${name} LIMIT 1`).toArray().length > 0);
 
 /** Tables as the exporting version had them: steps that followed since are taken with the rows there, at the end. */
 function begin(storage: DurableObjectStorage, version: number, steps: readonly string[]): void {

@@ -179,8 +179,9 @@ describe("an import", () => {
         schema_version: DIRECTORY_SCHEMA.length,
         tables: [{ name: "audit", columns: ["n", "operation", "entry"], rows: [[1, "moved", "{}"]] }],
       };
-      const into = { steps: DIRECTORY_SCHEMA, seeds: { audit: 1 } };
+      const into = { steps: DIRECTORY_SCHEMA, isUsed: () => false };
       expect(put(storage, page, { steps: DIRECTORY_SCHEMA })).toMatchObject({ ok: false });
+      expect(put(storage, page, { ...into, isUsed: () => true })).toMatchObject({ ok: false });
       expect(put(storage, page, into)).toMatchObject({ ok: true });
       expect(storage.sql.exec("SELECT operation FROM audit").one().operation).toBe("moved");
     });
