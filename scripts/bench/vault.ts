@@ -27,6 +27,7 @@ export async function startVault(options: {
   dir: string;
   bundle: Bundle;
   vars?: Record<string, string>;
+  inspectorPort?: number;
 }): Promise<Vault> {
   const stack = await startStack({ ...options, fresh: true, direct: true });
   const http = new HttpClient(stack.baseUrl, 2 * IN_FLIGHT, { authorization: `Bearer ${stack.adminApiKey}` });

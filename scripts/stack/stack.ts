@@ -31,6 +31,8 @@ export interface StackOptions {
   cronIntervalMs?: number;
   /** Whether the Worker's port leads straight into it (worker.ts). */
   direct?: boolean;
+  /** Where a profiler may attach to the Worker (worker.ts). */
+  inspectorPort?: number;
 }
 
 /** A running stack. */
@@ -100,6 +102,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       caFile: tls?.caFile,
       cronIntervalMs: options.cronIntervalMs,
       direct: options.direct,
+      inspectorPort: options.inspectorPort,
     });
     const bindings = withOverrides(
       workerBindings(identity, serviceSpace, messageSpace, await worker.reservePort()),

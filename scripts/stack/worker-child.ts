@@ -16,6 +16,8 @@ export interface StartMessage {
   cron: string;
   /** Whether `port` leads straight into the Worker. */
   direct: boolean;
+  /** Where a debugger may attach. */
+  inspectorPort?: number | undefined;
 }
 
 /** What the child answers once. */
@@ -34,6 +36,7 @@ async function start(options: StartMessage): Promise<StartedMessage> {
     host: "127.0.0.1",
     // Port 0: any free one, where nobody calls.
     port: options.direct ? 0 : options.port,
+    ...(options.inspectorPort === undefined ? {} : { inspectorPort: options.inspectorPort }),
     cf: false,
     telemetry: { enabled: false },
     log: new Log(LogLevel.WARN),

@@ -23,6 +23,8 @@ export interface WorkerOptions {
   cronIntervalMs?: number | undefined;
   /** Whether the port leads straight into the Worker, past the entry Worker that Miniflare puts in front. */
   direct?: boolean | undefined;
+  /** Where a debugger or profiler may attach; nowhere when left out. */
+  inspectorPort?: number | undefined;
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -152,6 +154,7 @@ export class WorkerProcess {
       cronIntervalMs: this.#options.cronIntervalMs ?? CRON_INTERVAL_MS,
       cron: CRON,
       direct: this.#options.direct ?? false,
+      inspectorPort: this.#options.inspectorPort,
     };
     return new Promise((resolve) => {
       const timer = setTimeout(

@@ -6,10 +6,30 @@ import { concatBytes, toBase58, toBase64 } from "../protocol/encoding.ts";
 import { canonicalJson, utf8 } from "../protocol/json.ts";
 import { LABELS, type Label } from "../protocol/labels.ts";
 
+/** What is used of the platform's synchronous cryptography, where there is one: Node, Deno, Bun and Workers. */
+interface NativeHashing {
+  createHash(algorithm: "sha256"): { update(bytes: Uint8Array): { digest(): Uint8Array } };
+  hkdfSync(
+    digest: "sha256",
+    secret: Uint8Array,
+    salt: Uint8Array,
+    info: Uint8Array,
+    length: number,
+  ): ArrayBuffer;
+}
+
+/** Asked for at run time, not imported: the client's package runs where there is no such module, with @noble. */
+const native = (
+  globalThis as { process?: { getBuiltinModule?(name: string): NativeHashing | undefined } }
+).process?.getBuiltinModule?.("node:crypto");
+
 const LINE_FEED = Uint8Array.of(0x0a);
 
 /** SHA-256 (FIPS 180-4), 32 bytes. */
-export const sha256 = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(nobleSha256(bytes));
+export const sha256 = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(
+    native === undefined ? nobleSha256(bytes) : native.createHash("sha256").update(bytes).digest(),
+  );
 
 /** label ‖ LF ‖ bytes: the form under which everything is hashed or signed. */
 export const labelled = (label: Label, bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
@@ -29,7 +49,12 @@ export const deriveKey = (
   salt: Uint8Array,
   info: Uint8Array,
   lengthBytes: number,
-): Uint8Array<ArrayBuffer> => new Uint8Array(hkdf(nobleSha256, secret, salt, info, lengthBytes));
+): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(
+    native === undefined
+      ? hkdf(nobleSha256, secret, salt, info, lengthBytes)
+      : native.hkdfSync("sha256", secret, salt, info, lengthBytes),
+  );
 
 /** HMAC-SHA256 (RFC 2104) through WebCrypto, 32 bytes. */
 export async function hmacSha256(key: Uint8Array, bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {

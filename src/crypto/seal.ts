@@ -9,7 +9,7 @@ import { kindOfResponse } from "../protocol/messages.ts";
 import { pad } from "../protocol/padding.ts";
 import { decrypt, encrypt } from "./aead.ts";
 import { type AgreementKey, ephemeralKey, sharedSecret } from "./agreement.ts";
-import { deriveKey, keyIdOf, labelledJson, sha256 } from "./hash.ts";
+import { deriveKey, keyIdOf, labelled, sha256 } from "./hash.ts";
 import { type SigningKey, verify } from "./signing.ts";
 
 const MESSAGE_KEY_BYTES = 32;
@@ -30,9 +30,15 @@ const messageKey = (
     MESSAGE_KEY_BYTES,
   );
 
-/** What an envelope's signature covers. */
-const signedForm = (header: EnvelopeHeader, ciphertext: Uint8Array): Uint8Array =>
-  labelledJson(LABELS.envelope, { header, ciphertext_sha256: toBase64(sha256(ciphertext)) });
+/**
+ * What an envelope's signature covers: label ‖ LF ‖ JCS({header, ciphertext_sha256}). `header` is its JCS, which is
+ * needed as associated data too; base64 has no letter that JSON would escape, and the two names are in order.
+ */
+const signedForm = (header: string, ciphertext: Uint8Array): Uint8Array =>
+  labelled(
+    LABELS.envelope,
+    utf8(`{"ciphertext_sha256":"${toBase64(sha256(ciphertext))}","header":${header}}`),
+  );
 
 /** Raised when a sealed message would exceed MAX_ENVELOPE_BYTES. */
 export class MessageTooLarge extends Error {
@@ -70,8 +76,9 @@ export async function seal(
     kindOfResponse(message.event_type) === undefined ? MIN_PADDED_BYTES : MIN_PADDED_ANSWER_BYTES;
   const plaintext = pad(utf8(text), minimum);
   const key = messageKey(shared, ephemeral.publicKey, recipient, header);
-  const ciphertext = encrypt(key, nonce, utf8(canonicalJson(header)), plaintext);
-  const signature = await sender.sign(signedForm(header, ciphertext));
+  const canonicalHeader = canonicalJson(header);
+  const ciphertext = encrypt(key, nonce, utf8(canonicalHeader), plaintext);
+  const signature = await sender.sign(signedForm(canonicalHeader, ciphertext));
   const bytes = utf8(
     JSON.stringify({ ...header, ciphertext: toBase64(ciphertext), signature: toBase64(signature) }),
   );
@@ -82,7 +89,7 @@ export async function seal(
 
 /** Whether the envelope was signed by the holder of `signingKey` (Ed25519 public key, 32 bytes). */
 export const verifyEnvelope = (envelope: Envelope, signingKey: Uint8Array): Promise<boolean> =>
-  verify(signingKey, signedForm(envelope.header, envelope.ciphertext), envelope.signature);
+  verify(signingKey, signedForm(canonicalJson(envelope.header), envelope.ciphertext), envelope.signature);
 
 /** The padded plaintext; undefined when the key is not the one it was sealed to, or any byte was changed. */
 export async function open(envelope: Envelope, recipient: AgreementKey): Promise<Uint8Array | undefined> {

@@ -20,9 +20,22 @@ export const toBase58 = (bytes: Uint8Array): string => bs58.encode(bytes);
 /** Longer than any base58 text of the protocol: decoding takes time by the square of the length. */
 const MAX_BASE58_CHARACTERS = 128;
 
+/** Texts decoded lately. The same few ids come again and again, and decoding one takes as long as hashing it twice. */
+const decoded = new Map<string, Uint8Array | undefined>();
+const MAX_DECODED = 1_000;
+
 /** Decodes base58; undefined for a letter outside the alphabet and for text longer than 128 characters. */
-export const fromBase58 = (text: string): Uint8Array | undefined =>
-  text.length > MAX_BASE58_CHARACTERS ? undefined : bs58.decodeUnsafe(text);
+export function fromBase58(text: string): Uint8Array | undefined {
+  if (text.length > MAX_BASE58_CHARACTERS) return undefined;
+  let bytes = decoded.get(text);
+  if (bytes === undefined && !decoded.has(text)) {
+    bytes = bs58.decodeUnsafe(text);
+    if (decoded.size >= MAX_DECODED) decoded.clear();
+    decoded.set(text, bytes);
+  }
+  // A copy: what a caller does with it must not reach the next.
+  return bytes?.slice();
+}
 
 /** Joins byte strings in order. */
 export function concatBytes(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
