@@ -80,6 +80,13 @@ interface Parts {
   deliveries: Deliveries;
 }
 
+/** One call of `append`. */
+interface Arrived {
+  events: { event: WebhookEvent; callbackUrl: string | undefined }[];
+  stored(): void;
+  failed(error: unknown): void;
+}
+
 /** What `ctx.exports` has of sender.ts. */
 interface SenderExports {
   WebhookSender: { send(request: AttemptRequest): Promise<AttemptResult> };
@@ -97,6 +104,8 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   #alarmAt: number | undefined;
   #sweepAt = 0;
   readonly #waiters = new Set<() => void>();
+  /** Calls of `append` whose events are not stored yet, in their order. */
+  readonly #arrived: Arrived[] = [];
   readonly #carrier = new LeafCarrier((leaves) =>
     atPoint("carrier.offer", () =>
       (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
@@ -191,13 +200,41 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       }
       return { event: parsed.data, callbackUrl };
     });
-    const { store, dispatcher } = await this.#open();
+    await this.#open();
+    await new Promise<void>((stored, failed) => {
+      this.#arrived.push({ events: checked, stored, failed });
+      if (this.#arrived.length === 1) setTimeout(() => this.#appendArrived(), 0);
+    });
+  }
+
+  /**
+   * Stores what has arrived since the last time, in one transaction: making it durable takes as long for the events
+   * of many users as for those of one. Each caller hears of it when it is so; if it fails, all of them ask again.
+   */
+  #appendArrived(): void {
+    const group: Arrived[] = [];
+    for (let count = 0; this.#arrived.length > 0; ) {
+      count += this.#arrived[0]!.events.length;
+      if (count > MAX_APPEND && group.length > 0) break;
+      group.push(this.#arrived.shift()!);
+    }
+    if (this.#arrived.length > 0) setTimeout(() => this.#appendArrived(), 0);
+    try {
+      this.#store(group.flatMap(({ events }) => events));
+      for (const { stored } of group) stored();
+    } catch (error) {
+      for (const { failed } of group) failed(error);
+    }
+  }
+
+  #store(events: Arrived["events"]): void {
+    const { store, dispatcher } = this.#parts!;
     let n = store.last()?.n ?? 0;
     const before = n;
     atPoint("journal.append", () => {
       this.ctx.storage.transactionSync(() => {
         const recordedAt = Math.max(this.now(), store.last()?.recorded_at ?? 0);
-        for (const { event, callbackUrl } of checked) {
+        for (const { event, callbackUrl } of events) {
           const userId = event.user_id ?? "";
           if (store.has(userId, event.event_id)) continue;
           n += 1;
