@@ -179,9 +179,16 @@ async function main(): Promise<void> {
     for (const name of names) {
       const started = performance.now();
       say(`${name}: ${BENCHES[name]!.about} …`);
-      const figures = await BENCHES[name]!.run(context);
-      report.benches[name] = figures;
-      say(`${tableOf(figures)}\n${name} took ${((performance.now() - started) / 1_000).toFixed(0)} s\n`);
+      try {
+        const figures = await BENCHES[name]!.run(context);
+        report.benches[name] = figures;
+        say(tableOf(figures));
+      } catch (error) {
+        // The others still say something.
+        process.exitCode = 1;
+        say(`${name} failed: ${error instanceof Error ? error.message : String(error)}`);
+      }
+      say(`${name} took ${((performance.now() - started) / 1_000).toFixed(0)} s\n`);
     }
   } finally {
     await (await setting)?.stop();

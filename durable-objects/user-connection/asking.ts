@@ -326,6 +326,7 @@ export async function ask(
         ),
       }),
     });
+    change.asks = true;
     change.due(graceUntil);
     change.audit({
       contractId: row.contract_id,

@@ -54,6 +54,8 @@ export class Change {
   readonly changed: string[] = [];
   /** States that machines are in after this step, by row: a second step on the same row goes on from here. */
   readonly states = new Map<number, unknown>();
+  /** Whether this step asks the user something: more entries come with the answer. */
+  asks = false;
   /** Contracts that end in this step. */
   readonly ending = new Set<string>();
   readonly #audits: AuditDraft[] = [];

@@ -179,6 +179,8 @@ const binding = (value: Value): SqlStorageValue =>
 export class Store {
   readonly #storage: DurableObjectStorage;
   #exists: boolean;
+  /** Once it is stored it stays, until an erasure. */
+  #userId: string | undefined;
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage;
@@ -235,7 +237,8 @@ export class Store {
   }
 
   userId(): string | undefined {
-    return this.#rows<{ value: string }>("SELECT value FROM meta WHERE name = 'user_id'")[0]?.value;
+    this.#userId ??= this.#rows<{ value: string }>("SELECT value FROM meta WHERE name = 'user_id'")[0]?.value;
+    return this.#userId;
   }
 
   // Erasure
@@ -273,6 +276,7 @@ export class Store {
     // Whatever tables there will be: what is not said to be kept goes.
     for (const name of tables) sql.exec(`DELETE FROM "${name}"`);
     sql.exec("DELETE FROM meta WHERE name = 'user_id'");
+    this.#userId = undefined;
     // As after pruning, but without the leaf's salt and place: nothing in the log can be found from it.
     if (end.n > 0)
       sql.exec(

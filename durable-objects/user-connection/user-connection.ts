@@ -24,7 +24,7 @@ import { MAX_ROW, parseRoutedId } from "../../src/protocol/ids.ts";
 import { LABELS } from "../../src/protocol/labels.ts";
 import { SETUP_CLOCK_SKEW_MS } from "../../src/protocol/limits.ts";
 import { fromTimestamp, toTimestamp } from "../../src/protocol/primitives.ts";
-import { userOfSubject } from "../../src/protocol/subjects.ts";
+import { isReceiptSubject, userOfSubject } from "../../src/protocol/subjects.ts";
 import type {
   AmendmentView,
   AskInput,
@@ -81,6 +81,16 @@ import { Waiters } from "./waiters.ts";
 /** After an alarm that failed. */
 const ALARM_RETRY_MS = 5_000;
 
+/**
+ * The order in which messages that came together are taken in: receipts behind the rest. They have no number and only
+ * confirm; an answer that came along shows by itself that its request arrived, and its receipt then costs no row.
+ */
+const receiptsLast = (messages: readonly InboundMessage[]): number[] => {
+  const isReceipt = (at: number) => isReceiptSubject(messages[at]!.subject);
+  const places = [...messages.keys()];
+  return [...places.filter((at) => !isReceipt(at)), ...places.filter(isReceipt)];
+};
+
 export class UserConnection extends DurableObject<Env> implements UserConnectionApi, Transferable {
   readonly #store: Store;
   readonly #serial = new Serial();
@@ -130,7 +140,10 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   /** What follows a commit. Skipped by a crash, all of it is done again: by the alarm, or when the caller asks anew. */
   #after(vault: Vault, change: Change): void {
     this.#wake(vault, change);
-    if (change.records) this.#carry(vault);
+    // An ask's entry goes into the log with its answer's, as one head, or when the alarm looks, which is set for
+    // half a minute at most. A leaf for each would double what a login costs the log. Who wants proof has it sooner.
+    if (change.records && !change.asks) this.#carry(vault);
+    else if (change.records) this.ctx.waitUntil(vault.feeder.feed());
     if (change.index || change.tells || change.send.length > 0)
       this.ctx.waitUntil(this.#outbox.flush(vault, change));
   }
@@ -182,16 +195,16 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       return messages.map(() => ({ handled: "done", rejected: { reason: "subject_mismatch" }, replies: [] }));
     const vault = (await this.#open(userId))!;
     return this.#serial.run(async () => {
-      const outcomes: InboundOutcome[] = [];
-      for (const message of messages) {
+      const outcomes = new Array<InboundOutcome>(messages.length);
+      for (const at of receiptsLast(messages)) {
         const change = new Change(vault);
         try {
-          outcomes.push(await receive(change, message));
+          outcomes[at] = await receive(change, messages[at]!);
           this.#after(vault, change);
         } catch (error) {
           // Nothing of this message was committed; it comes again. What follows may overtake it: `seq` tells.
           log("error", "user.receive_failed", { user_id: userId, error: errorText(error) });
-          outcomes.push({ handled: "retry", replies: [] });
+          outcomes[at] = { handled: "retry", replies: [] };
         }
       }
       return outcomes;
@@ -228,7 +241,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       const isOver = () => this.#store.outgoing(found.row.n)?.status !== "pending";
       await this.#waiters.until(requestId, waitMs, isOver);
     }
-    const { row, contractRow } = findRequest(vault, requestId)!;
+    const { row, contractRow } = waitMs > 0 ? findRequest(vault, requestId)! : found;
     if (row.result === null || row.result_until === null)
       return { ok: true, value: requestView(vault, row, vault.contractOf(contractRow)) };
     // A shared value is read: that is an operation of its own, and there is no value without its entry.
@@ -689,7 +702,11 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   async auditProof(eventId: string): Promise<RpcResult<AuditStretch>> {
     const vault = await this.#open();
-    return vault === undefined ? noSuch("entry") : vault.heads.stretch(eventId);
+    if (vault === undefined) return noSuch("entry");
+    const stretch = vault.heads.stretch(eventId);
+    // Somebody wants it: it is on its way, and there when they ask again.
+    if (!stretch.ok && stretch.error.code === "unavailable") this.ctx.waitUntil(vault.heads.carry());
+    return stretch;
   }
 
   async rewrap(): ReturnType<UserConnectionApi["rewrap"]> {

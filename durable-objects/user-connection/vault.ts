@@ -44,6 +44,7 @@ export class Vault {
   readonly inbound = new Quota({ name: "inbound", quota: INBOUND_PER_MINUTE, windowSeconds: MINUTE_SECONDS });
   /** Private keys in use, imported once: importing costs as much as agreeing. */
   readonly #keys = new Map<string, AgreementKey>();
+  readonly #contracts = new Map<string, { text: string; contract: Contract }>();
   /** When the alarm is set for; undefined when not known to be set. */
   #alarmAt: number | undefined;
 
@@ -97,8 +98,14 @@ export class Vault {
     this.#alarmAt ??= at ?? undefined;
   }
 
-  contractOf(row: ContractRow): Contract {
-    return JSON.parse(row.contract) as Contract;
+  /** Parsed once while its text stays what it was: every step on a request looks into the contract several times. */
+  contractOf(row: ContractRow): Readonly<Contract> {
+    let known = this.#contracts.get(row.contract_id);
+    if (known?.text !== row.contract) {
+      known = { text: row.contract, contract: JSON.parse(row.contract) as Contract };
+      this.#contracts.set(row.contract_id, known);
+    }
+    return known.contract;
   }
 
   /** The private half of one of our connection keys; undefined once it is destroyed. */

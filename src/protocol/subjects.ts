@@ -57,3 +57,6 @@ export function userOfSubject(subject: string, serviceId: string): string | unde
     ? tokens[3]
     : undefined;
 }
+
+/** Whether a `fromUser` subject is a receipt's. */
+export const isReceiptSubject = (subject: string): boolean => subject.split(".")[4] === "receipt";

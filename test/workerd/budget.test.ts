@@ -70,7 +70,6 @@ it("an authenticate round trip writes no more rows than recorded", async () => {
     headers: { "idempotency-key": "budget-1" },
   });
   expect(asked.status).toBe(201);
-  await untilLogged();
   const requestId = asked.body.request_id as string;
   const read = await call("GET", `/api/v1/requests/${requestId}`);
   const serviceId = inject("serviceId");
