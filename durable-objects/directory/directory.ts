@@ -13,6 +13,7 @@ import { anyBridge } from "../../src/nats/shards.ts";
 import type { HandlerManifest, Offer, Offering, OfferingContent } from "../../src/protocol/offer.ts";
 import type {
   ApiKeyFacts,
+  AuditLogState,
   AuditPage,
   AuditStretch,
   ContractIndexRow,
@@ -269,6 +270,22 @@ export class Directory
   async keysState(options?: { count?: boolean }): Promise<KeysState> {
     const { revocations, rewrapping } = await this.#open();
     return { nats_credentials: revocations.state(), vault_kek: rewrapping.state(options) };
+  }
+
+  /** What an operator had the audit log do, on the service's own chain. */
+  async recordLogResume(
+    { republish, before, state }: { republish: boolean; before: string; state: AuditLogState },
+    caller: Caller,
+  ): Promise<void> {
+    const { ledger } = await this.#open();
+    await ledger.command(caller, "audit_log.resumed", { republish, halted: before }, () => ({
+      answer: { ok: true, value: {} },
+      entry: {
+        operation: "audit_log.resumed",
+        status: state.status === "open" ? "success" : "error",
+        response: { status: state.status, size: state.size },
+      },
+    }));
   }
 
   async userOfContract(contractId: string): Promise<string | undefined> {

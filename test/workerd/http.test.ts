@@ -52,6 +52,8 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "GET /api/v1/users/{user_id}/events": "requests:read",
   "GET /api/v1/users/{user_id}/events/{event_id}": "requests:read",
   "GET /api/v1/webhooks": "admin",
+  "GET /api/v1/audit/log": "audit:read",
+  "POST /api/v1/audit/log/resume": "admin",
   "GET /api/v1/transfer": "admin",
   "GET /api/v1/transfer/{object}/read": "admin",
   "POST /api/v1/transfer/{object}/write": "admin",

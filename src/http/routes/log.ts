@@ -13,9 +13,12 @@ import { HASH_BYTES } from "../../audit/merkle.ts";
 import { parseTilePath, TILE_WIDTH, type Tile } from "../../audit/tiles.ts";
 import type { App } from "../app-env.ts";
 import { ApiError } from "../errors.ts";
+import { callerOf } from "../middleware/idempotency.ts";
 import { classify } from "../middleware/measure.ts";
 import { limitLogRate } from "../middleware/rate-limit.ts";
-import { defineRoute } from "../route.ts";
+import { auditLogOf, directoryOf } from "../objects.ts";
+import { API_PREFIX, defineRoute } from "../route.ts";
+import { answer, json } from "../schemas.ts";
 
 const tags = ["Audit"];
 /** "Headers SHOULD prevent caching beyond a few seconds": a batch follows the other by a second. */
@@ -38,6 +41,26 @@ async function readTile(bucket: R2Bucket, tile: Tile): Promise<ReadableStream | 
   });
   return full?.body;
 }
+
+const logState = z.object({
+  status: z.enum(["open", "halted"]),
+  reason: z
+    .enum([
+      "behind",
+      "forked",
+      "checkpoint_missing",
+      "checkpoint_went_back",
+      "checkpoint_unreadable",
+      "origin_changed",
+      "storage_damaged",
+    ])
+    .optional(),
+  detail: z.string().optional(),
+  size: z.int().describe("Leaves."),
+  published_size: z.int().describe("Leaves under the published checkpoint."),
+  waiting: z.int().describe("Leaves that wait for the next batch."),
+  witnesses: z.array(z.object({ name: z.string(), size: z.int().describe("What it cosigned last.") })),
+});
 
 const notPublished = () => new ApiError("not_found", "the log has not published this");
 
@@ -107,4 +130,42 @@ export function logRoutes(app: App): void {
       ...sharedHeaders,
     });
   });
+
+  app.openapi(
+    defineRoute("audit:read", {
+      method: "get",
+      path: `${API_PREFIX}/audit/log`,
+      tags,
+      summary: "How the audit log stands",
+      responses: { 200: answer("Its size, and why it has halted where it has.", logState, "AuditLogState") },
+    }),
+    async (c) => c.json(await auditLogOf(c.env).state(), 200),
+  );
+
+  app.openapi(
+    defineRoute("admin", {
+      method: "post",
+      path: `${API_PREFIX}/audit/log/resume`,
+      tags,
+      summary: "Let a halted log look again",
+      description:
+        "It goes on if what was wrong has been put right; while the bucket shows another tree than this one, it stays halted. `republish`: the bucket was lost, and the object's storage is known to be the newest. A log that runs is left alone.",
+      request: {
+        body: { required: false, content: json(z.strictObject({ republish: z.boolean().optional() })) },
+      },
+      responses: { 200: answer("The log, as it is now.", logState, "AuditLogState") },
+    }),
+    async (c) => {
+      const { republish = false } = c.req.valid("json") ?? {};
+      const before = await auditLogOf(c.env).state();
+      const state = await auditLogOf(c.env).resume({ republish });
+      // A crash in between leaves a resumed log and no entry; the log's own line and the repeated call say the rest.
+      if (before.status === "halted")
+        await directoryOf(c.env).recordLogResume(
+          { republish, before: before.reason ?? "", state },
+          callerOf(c),
+        );
+      return c.json(state, 200);
+    },
+  );
 }

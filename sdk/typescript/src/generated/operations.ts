@@ -21,6 +21,14 @@ export const operations: Operations = {
     gives: "list",
     items: "entries",
   },
+  "audit.log.get": { method: "GET", path: "audit/log", repeat: "always", gives: "json" },
+  "audit.log.resume": {
+    method: "POST",
+    path: "audit/log/resume",
+    input: "body",
+    repeat: "refused",
+    gives: "json",
+  },
   "audit.proof": {
     method: "GET",
     path: "audit/{event_id}/proof",

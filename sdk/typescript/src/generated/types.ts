@@ -29,6 +29,12 @@ export interface Api {
     proof(eventId: string, input?: AuditProofInput, options?: CallOptions): Promise<AuditProofAnswer>;
     /** Verifies a chain, and proofs of its heads, that the caller holds. Against this service's keys and the witnesses it asks. It looks at nothing stored. A verdict by the service on itself is a convenience: `npm run audit:verify` and the SDK come to the same without it. */
     verify(input: AuditVerifyInput, options?: CallOptions): Promise<AuditVerifyAnswer>;
+    readonly log: {
+      /** How the audit log stands */
+      get(options?: CallOptions): Promise<AuditLogState>;
+      /** Let a halted log look again. It goes on if what was wrong has been put right; while the bucket shows another tree than this one, it stays halted. `republish`: the bucket was lost, and the object's storage is known to be the newest. A log that runs is left alone. */
+      resume(input?: AuditLogResumeInput, options?: CallOptions): Promise<AuditLogState>;
+    };
   };
   readonly auth: {
     /** Authentication: one request */
@@ -635,6 +641,34 @@ export interface AuditListPage {
   next_cursor?: string;
   /** Where the chain's beginning was pruned: `event_hash` of the last entry that was. */
   pruned_to?: string;
+}
+
+export interface AuditLogResumeInput {
+  republish?: boolean | undefined;
+}
+
+export interface AuditLogState {
+  status: "open" | "halted";
+  reason?:
+    | "behind"
+    | "forked"
+    | "checkpoint_missing"
+    | "checkpoint_went_back"
+    | "checkpoint_unreadable"
+    | "origin_changed"
+    | "storage_damaged";
+  detail?: string;
+  /** Leaves. */
+  size: number;
+  /** Leaves under the published checkpoint. */
+  published_size: number;
+  /** Leaves that wait for the next batch. */
+  waiting: number;
+  witnesses: {
+    name: string;
+    /** What it cosigned last. */
+    size: number;
+  }[];
 }
 
 export interface AuditProofAnswer {
