@@ -18,7 +18,7 @@ import { Backend } from "./stack/backend.ts";
 import { ensureMessageSpaceStream } from "./stack/cluster.ts";
 import { PROJECT_ROOT } from "./stack/files.ts";
 import { ProcessGroup } from "./stack/process-group.ts";
-import { type Stack, startStack, waitUntilReady } from "./stack/stack.ts";
+import { type Stack, startStack, UNBRAKED, waitUntilReady } from "./stack/stack.ts";
 
 const DEFAULT_REQUESTS = 200;
 const DEFAULT_KILLS = 3;
@@ -263,7 +263,7 @@ async function main(): Promise<number> {
     throw new Error("--requests, --kills and --people must be whole numbers, at least one of people");
 
   const dir = mkdtempSync(join(tmpdir(), "service-vault-chaos-"));
-  const stack = await startStack({ dir: join(dir, "stack") });
+  const stack = await startStack({ dir: join(dir, "stack"), vars: UNBRAKED });
   const backend = new Backend(stack.baseUrl, stack.adminApiKey);
   let run: Run | undefined;
   try {

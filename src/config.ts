@@ -60,6 +60,7 @@ const settings = z.object({
   BRIDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_BRIDGE_SHARDS),
   USER_ASKS_PER_MINUTE: perMinute.default(120),
   KEY_CALLS_PER_MINUTE: perMinute.default(600),
+  USER_MESSAGES_PER_MINUTE: perMinute.default(1_200),
   JOURNAL_SHARDS: z.coerce.number().int().min(1).max(MAX_JOURNAL_SHARDS).default(1),
   MAINTENANCE: z.enum(["off", "on"]).default("off"),
   WITNESSES: z

@@ -38,6 +38,11 @@ export interface Env {
   USER_ASKS_PER_MINUTE?: string;
   /** Calls one API key may make about one user in a minute. Default 600. */
   KEY_CALLS_PER_MINUTE?: string;
+  /**
+   * Messages taken of one user in a minute. What is over is dropped unanswered: its sender keeps it and sends it
+   * again. Default 1200, more than a person's vault has to say.
+   */
+  USER_MESSAGES_PER_MINUTE?: string;
   /** Witnesses of the audit log, `vkey|url` separated by commas. */
   WITNESSES?: string;
   /** The audit log's name, where it is not to follow from PUBLIC_URL. */

@@ -30,6 +30,7 @@ import { daysLeft } from "../../src/nats/user-jwt.ts";
 import { utf8 } from "../../src/protocol/json.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { internalSubject, serviceInboxPrefix } from "../../src/protocol/subjects.ts";
+import { Quota } from "../../src/rate/quota.ts";
 import type {
   BridgeMetrics,
   BridgeState,
@@ -53,6 +54,9 @@ const LOG_INTERVAL_MS = 5_000;
 
 /** Longer than the session's own limit for one attempt. */
 const SYSTEM_SESSION_TIMEOUT_MS = 6_000;
+
+/** Rejections told to `internal.rejected`; beyond, they are counted alone. */
+const TOLD_REJECTIONS = { name: "rejected", quota: 600, windowSeconds: 60 };
 
 const SHARD_NAME = /^shard-(\d+)$/;
 
@@ -102,6 +106,7 @@ export class NatsBridge extends DurableObject<Env> {
   /** What this life of the object has counted: of its own work, and of the Worker isolates that report to it. */
   readonly #meter = new Meter();
   readonly #unsent = new Unsent();
+  readonly #telling = new Quota(TOLD_REJECTIONS);
   readonly #startedAt = Date.now();
   #backlog: { at: number; value: Promise<Backlog | undefined> } | undefined;
 
@@ -337,6 +342,8 @@ export class NatsBridge extends DurableObject<Env> {
   #reject(running: Running, rejection: Rejection): void {
     this.#rejected += 1;
     this.#meter.count("vettid_rejected_total", { reason: rejection.reason });
+    // All are counted; what a flood of garbage makes us publish in turn is bounded.
+    if (!this.#telling.take("rejected", Date.now()).allowed) return;
     void this.#publishInternal(running, "rejected", { ...rejection, at: toTimestamp(Date.now()) });
   }
 

@@ -21,11 +21,6 @@ import type { ContractRow, SealedRow, Store } from "./store.ts";
 /** How long a receipt may wait for the user: as long as the message it answers could have been repeated. */
 const RECEIPT_LIFETIME_MS = 30 * 24 * 3_600_000;
 
-/**
- * Messages of the user taken in a minute: more than any vault has to say, and few enough that what they cost in rows
- * stays small. What is over is dropped unanswered; its sender keeps it and sends it again.
- */
-export const INBOUND_PER_MINUTE = 1_200;
 const MINUTE_SECONDS = 60;
 
 export class Vault {
@@ -41,7 +36,8 @@ export class Vault {
   readonly feeder: Feeder;
   /** Calls of each API key about this user. In memory: an object that was away forgets at most a minute. */
   readonly calls: Quota;
-  readonly inbound = new Quota({ name: "inbound", quota: INBOUND_PER_MINUTE, windowSeconds: MINUTE_SECONDS });
+  /** Messages of the user. */
+  readonly inbound: Quota;
   /** Private keys in use, imported once: importing costs as much as agreeing. */
   readonly #keys = new Map<string, AgreementKey>();
   readonly #contracts = new Map<string, { text: string; contract: Contract }>();
@@ -55,11 +51,10 @@ export class Vault {
     this.store = store;
     this.userId = userId;
     this.wrapper = config.wrapperFor(userId);
-    this.calls = new Quota({
-      name: "key",
-      quota: config.KEY_CALLS_PER_MINUTE,
-      windowSeconds: MINUTE_SECONDS,
-    });
+    const perMinute = (name: string, quota: number) =>
+      new Quota({ name, quota, windowSeconds: MINUTE_SECONDS });
+    this.calls = perMinute("key", config.KEY_CALLS_PER_MINUTE);
+    this.inbound = perMinute("inbound", config.USER_MESSAGES_PER_MINUTE);
     this.heads = new HeadCarrier({
       sql: storage.sql,
       ownerId: userId,

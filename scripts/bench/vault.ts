@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LOGIN_OFFERING } from "../stack/backend.ts";
 import type { Bundle } from "../stack/bundle.ts";
-import { type Stack, startStack } from "../stack/stack.ts";
+import { type Stack, startStack, UNBRAKED } from "../stack/stack.ts";
 import { type CrowdHandle, startCrowd } from "./crowd-handle.ts";
 import { HttpClient } from "./http.ts";
 
@@ -29,7 +29,12 @@ export async function startVault(options: {
   vars?: Record<string, string>;
   inspectorPort?: number;
 }): Promise<Vault> {
-  const stack = await startStack({ ...options, fresh: true, direct: true });
+  const stack = await startStack({
+    ...options,
+    vars: { ...UNBRAKED, ...options.vars },
+    fresh: true,
+    direct: true,
+  });
   const http = new HttpClient(stack.baseUrl, 2 * IN_FLIGHT, { authorization: `Bearer ${stack.adminApiKey}` });
   const crowd = await startCrowd(stack);
   const people: string[] = [];

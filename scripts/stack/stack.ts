@@ -132,6 +132,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
+/** Settings of a stack that is measured or shaken: a few people get what in life are the calls of thousands. */
+export const UNBRAKED = {
+  USER_ASKS_PER_MINUTE: "1000000",
+  KEY_CALLS_PER_MINUTE: "1000000",
+  USER_MESSAGES_PER_MINUTE: "1000000",
+} as const;
+
 /** Every setting and secret of a Worker on these clusters. */
 export function workerBindings(
   identity: ServiceIdentity,

@@ -88,7 +88,8 @@ let contractId: string;
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "kinds-"));
-  stack = await startStack({ dir });
+  // Answers and receipts come in through any of three shards of the bridge.
+  stack = await startStack({ dir, vars: { BRIDGE_SHARDS: "3" } });
   backend = new Backend(stack.baseUrl, stack.adminApiKey);
   serviceId = stack.serviceId;
   await backend.expect(200, "PUT", "manifest", MANIFEST);
@@ -353,6 +354,20 @@ describe("a kind of the service's own", () => {
       capabilities: [{ ...capability, request_schema }],
     });
     expect(refused).toMatchObject({ status: 400, body: { code: "invalid_request" } });
+  });
+});
+
+describe("over three shards of the bridge", () => {
+  it("nothing was missed in either direction, and more than one had a part in it", async () => {
+    expect(await person.vault.settled()).toBe(true);
+    const { connection } = await backend.expect(200, "GET", `contracts/${contractId}`);
+    expect(connection.missing_seq).toEqual([]);
+    expect(connection.received_seq).toBeGreaterThan(10);
+    const { families } = await backend.expect(200, "GET", "metrics");
+    const taken = families
+      .find(({ name }: { name: string }) => name === "vettid_received_total")
+      .samples.filter(({ labels }: { labels: Record<string, string> }) => labels.outcome === "done");
+    expect(taken.length).toBeGreaterThan(1);
   });
 });
 

@@ -11,11 +11,14 @@ import { type BridgeStack, collect, eventually, startBridgeStack } from "./harne
 const STACK_TIMEOUT_MS = 60_000;
 const TEST_TIMEOUT_MS = 30_000;
 const SOON_MS = 10_000;
+/** What a killed shard had taken comes again after the stream's ack_wait of 10 s. */
+const LONG_MS = 25_000;
+const SHARDS = [0, 1, 2];
 
 let stack: BridgeStack;
 
 beforeAll(async () => {
-  stack = await startBridgeStack({ BRIDGE_SHARDS: "2" });
+  stack = await startBridgeStack({ BRIDGE_SHARDS: "3" });
   await stack.ready();
 }, STACK_TIMEOUT_MS);
 
@@ -66,6 +69,12 @@ const received = (userId: string, count: number, timeoutMs = SOON_MS) =>
     const view = await stack.received(userId);
     return view.received.length >= count ? view : undefined;
   });
+
+/** Messages a shard has had its users' objects take in. */
+const takenIn = async (shard: number): Promise<number> =>
+  (await stack.metrics(shard)).counted.counters
+    .filter(({ family, labels }) => family === "vettid_received_total" && labels.outcome === "done")
+    .reduce((sum, { value }) => sum + value, 0);
 
 /** Once nothing waits in the stream and nothing is unacknowledged. */
 const drained = () =>
@@ -154,8 +163,9 @@ describe("what users send", { timeout: TEST_TIMEOUT_MS }, () => {
     await drained();
   });
 
-  test("two shards share the work, and each message is handled once", async () => {
-    await stack.ready(1);
+  test("three shards share the work, and each message is handled once", async () => {
+    await Promise.all(SHARDS.map((shard) => stack.ready(shard)));
+    const before = await Promise.all(SHARDS.map(takenIn));
     const users = await Promise.all(numbers(4).map(() => stack.user()));
     const sent = numbers(200).map((n) => `message ${n}`);
     await Promise.all(users.flatMap((user) => sent.map((text) => user.send(text))));
@@ -164,6 +174,31 @@ describe("what users send", { timeout: TEST_TIMEOUT_MS }, () => {
       expect(texts(view).toSorted()).toEqual(sent.toSorted());
     }
     await drained();
+    const after = await Promise.all(SHARDS.map(takenIn));
+    const shares = after.map((count, shard) => count - before[shard]!);
+    expect(shares.reduce((sum, count) => sum + count)).toBe(users.length * sent.length);
+    for (const share of shares) expect(share).toBeGreaterThan(0);
+  });
+
+  test("when one shard of three is killed in the middle of it, the others take over and nothing is missing", async () => {
+    await Promise.all(SHARDS.map((shard) => stack.ready(shard)));
+    const users = await Promise.all(numbers(6).map(() => stack.user()));
+    for (const { userId } of users) await stack.behave(userId, { delayMs: 50 });
+    const sent = numbers(100).map((n) => `message ${n}`);
+    await Promise.all(users.flatMap((user) => sent.map((text) => user.send(text))));
+    await stack.kill(1);
+    for (const { userId } of users) {
+      const view = await eventually("every message", LONG_MS, async () => {
+        const now = await stack.received(userId);
+        return new Set(texts(now)).size >= sent.length ? now : undefined;
+      });
+      // What it had taken and not acknowledged came again.
+      expect([...new Set(texts(view))].toSorted()).toEqual(sent.toSorted());
+    }
+    await drained();
+    const { startedAt } = await stack.metrics(1);
+    expect(startedAt).toBeGreaterThan((await stack.metrics(0)).startedAt);
+    expect(await stack.publish(toPlatform(newEventId(), 1), 1)).toEqual(["stored"]);
   });
 
   test("comes again when the object throws", async () => {
@@ -223,7 +258,12 @@ describe("what users send", { timeout: TEST_TIMEOUT_MS }, () => {
     );
     const rejections = collect(provider, internalSubject(stack.serviceId, "rejected"));
     await rejections.listening;
-    const before = (await stack.state()).rejected + (await stack.state(1)).rejected;
+    const rejected = async () =>
+      (await Promise.all(SHARDS.map((shard) => stack.state(shard)))).reduce(
+        (sum, state) => sum + state.rejected,
+        0,
+      );
+    const before = await rejected();
     const stream = provider.jetstream();
     await stream.publish(`ServiceSpace.${stack.serviceId}.fromUser.nobody.events.test`, utf8("x"));
     await stream.publish(
@@ -235,7 +275,7 @@ describe("what users send", { timeout: TEST_TIMEOUT_MS }, () => {
     expect(seen).toContainEqual({ reason: "subject", at });
     expect(seen).toContainEqual({ reason: "too_large", user_id: alice.userId, at });
     await drained();
-    expect((await stack.state()).rejected + (await stack.state(1)).rejected).toBe(before + 2);
+    expect(await rejected()).toBe(before + 2);
     expect((await stack.received(alice.userId)).calls).toBe(0);
   });
 
@@ -276,6 +316,6 @@ test("health is published with each alarm", { timeout: TEST_TIMEOUT_MS }, async 
   const provider = await stack.provider([], [internalSubject(stack.serviceId, "health")]);
   const health = collect(provider, internalSubject(stack.serviceId, "health"));
   const { shard, servicespace, messagespace, pending } = JSON.parse((await health.first(15_000)).text);
-  expect([0, 1]).toContain(shard);
+  expect(SHARDS).toContain(shard);
   expect([servicespace.status, messagespace.status, pending]).toEqual(["ready", "ready", 0]);
 });

@@ -26,7 +26,7 @@ import { within } from "../../../src/nats/session.ts";
 import { mintUserJwt } from "../../../src/nats/user-jwt.ts";
 import { toBase64 } from "../../../src/protocol/encoding.ts";
 import { userInboxPrefix, userPermissions } from "../../../src/protocol/subjects.ts";
-import type { BridgeState, OutboundMessage, PublishOutcome } from "../../../src/rpc.ts";
+import type { BridgeMetrics, BridgeState, OutboundMessage, PublishOutcome } from "../../../src/rpc.ts";
 import type { Behaviour, RecorderView } from "../../workerd/fixtures/nats-bridge/index.ts";
 
 const FIXTURE = join(PROJECT_ROOT, "test", "workerd", "fixtures", "nats-bridge", "wrangler.toml");
@@ -95,6 +95,9 @@ export interface BridgeStack {
   publish(batch: OutboundMessage[], shard?: number): Promise<PublishOutcome[]>;
   state(shard?: number): Promise<BridgeState>;
   ensure(shard?: number): Promise<void>;
+  metrics(shard?: number): Promise<BridgeMetrics>;
+  /** Ends one shard as a crash would; the others live on. */
+  kill(shard: number): Promise<void>;
   ready(shard?: number): Promise<BridgeState>;
   behave(userId: string, behaviour: Behaviour): Promise<void>;
   received(userId: string): Promise<RecorderView>;
@@ -154,6 +157,8 @@ export async function startBridgeStack(vars: Record<string, string> = {}): Promi
         batch.map((message) => ({ ...message, bytes: toBase64(message.bytes) })),
       )) as PublishOutcome[],
     ensure: async (shard = 0) => void (await call("bridge", `shard-${shard}`, "ensure")),
+    metrics: async (shard = 0) => (await call("bridge", `shard-${shard}`, "metrics")) as BridgeMetrics,
+    kill: async (shard) => void (await call("bridge", `shard-${shard}`, "kill")),
     ready: (shard = 0) =>
       eventually("the bridge is ready", 20_000, async () => {
         const now = await state(shard);

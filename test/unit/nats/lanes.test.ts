@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import {
   groupSize,
   Lanes,
+  MAX_RETRIED_DELIVERIES,
   type Rejection,
   retryDelayMs,
 } from "../../../durable-objects/nats-bridge/lanes.ts";
@@ -165,6 +166,21 @@ describe("the lanes", () => {
     const messages = accept(lanes, [new Sent(alice, 1, 1_439), new Sent(alice, 2, 1_440)]);
     await settle();
     expect(messages.map(({ settled }) => settled)).toEqual(["retry 60000", "terminate"]);
+    expect(rejections).toEqual([{ user_id: alice, reason: "undeliverable" }]);
+  });
+
+  test("give up a message that its object, being up, puts back again and again; the others pass it", async () => {
+    const { lanes, rejections } = lanesWith((_userId, messages) =>
+      Promise.resolve(messages.map((_, at) => (at === 0 ? { handled: "retry", replies: [] } : done))),
+    );
+    const poison = (deliveryCount: number) => new Sent(alice, deliveryCount, deliveryCount);
+    const tries = [poison(1), poison(MAX_RETRIED_DELIVERIES - 1), poison(MAX_RETRIED_DELIVERIES)];
+    for (const message of tries) {
+      const [, other] = accept(lanes, [message, new Sent(alice, 1_000 + message.sequence)]);
+      await settle();
+      expect(other!.settled).toBe("ack");
+    }
+    expect(tries.map(({ settled }) => settled)).toEqual(["retry 1000", "retry 60000", "terminate"]);
     expect(rejections).toEqual([{ user_id: alice, reason: "undeliverable" }]);
   });
 
