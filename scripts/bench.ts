@@ -11,6 +11,7 @@ import { fdatasyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync }
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { entriesPerSecond, rowsPerEntry, secondsToLog } from "./bench/audit.ts";
 import { coldFigures } from "./bench/cold.ts";
 import { costFigures, measureCosts } from "./bench/cost.ts";
 import { cryptoFigures } from "./bench/crypto.ts";
@@ -59,6 +60,14 @@ const BENCHES: Record<string, { about: string; run(context: Context): Promise<Fi
   cost: {
     about: "rows, requests, CPU and dollars for a round trip, a contract, an idle day",
     run: async ({ bundle, dir }) => costFigures(await measureCosts(bundle, join(dir, "cost"))),
+  },
+  audit: {
+    about: "audit entries a second, rows for each, and how soon they are in the log",
+    run: async ({ setting, bundle, dir, runs }) => [
+      await entriesPerSecond(await setting()),
+      await secondsToLog({ ...(await setting()), runs: Math.min(runs, 3) }),
+      ...(await rowsPerEntry(bundle, join(dir, "audit"))),
+    ],
   },
   shards: {
     about: "one, two and four bridge shards",
