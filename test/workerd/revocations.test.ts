@@ -23,7 +23,7 @@ import { randomBytes } from "../../src/protocol/ids.ts";
 import { serviceInboxPrefix } from "../../src/protocol/subjects.ts";
 import type { ContractIndexRow } from "../../src/rpc.ts";
 
-const { ws, systemCreds, operatorSigningSeed } = inject("serviceSpace");
+const { ws, systemCreds, operatorSigningSeed, usersSigningSeed } = inject("serviceSpace");
 const DAY_MS = 24 * 3_600_000;
 const nowSeconds = () => Math.floor(Date.now() / 1_000);
 const operator = fromSeed(new TextEncoder().encode(operatorSigningSeed));
@@ -459,5 +459,40 @@ describe("revoked credentials", () => {
       },
       { config: { revoking: undefined } },
     );
+  });
+});
+
+describe("the settings", () => {
+  const settings = (change: object) => configOf({ ...env, ...change });
+  const SEED = { SERVICESPACE_OPERATOR_SIGNING_SEED: operatorSigningSeed };
+  const CREDS = { SERVICESPACE_SYSTEM_CREDS: systemCreds };
+
+  it("take the operator's key and the system account together, or neither", async () => {
+    expect((await settings({})).revoking).toBeUndefined();
+    expect((await settings({ ...SEED, ...CREDS })).revoking).toMatchObject({ systemCreds });
+    await expect(settings(SEED)).rejects.toThrow(
+      "SERVICESPACE_OPERATOR_SIGNING_SEED is set without SERVICESPACE_SYSTEM_CREDS: set both, or neither",
+    );
+    await expect(settings(CREDS)).rejects.toThrow(
+      "SERVICESPACE_SYSTEM_CREDS is set without SERVICESPACE_OPERATOR_SIGNING_SEED: set both, or neither",
+    );
+  });
+
+  it.each([
+    [
+      "a seed of another kind",
+      { ...CREDS, SERVICESPACE_OPERATOR_SIGNING_SEED: usersSigningSeed },
+      "operator seed",
+    ],
+    ["something that is no .creds file", { ...SEED, SERVICESPACE_SYSTEM_CREDS: "x" }, ".creds file"],
+    ["the key in force as the one before", { VAULT_KEK_PREVIOUS: env.VAULT_KEK }, "must not be VAULT_KEK"],
+  ])("refuse %s, and repeat no secret", async (_what, change, said) => {
+    const refusal = await settings(change).then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    expect(refusal).toContain(said);
+    for (const secret of [usersSigningSeed, operatorSigningSeed, env.VAULT_KEK])
+      expect(refusal).not.toContain(secret);
   });
 });

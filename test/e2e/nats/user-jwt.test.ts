@@ -9,13 +9,15 @@ import { connect, type NatsConnection } from "nats.ws";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Cluster, startServiceSpace } from "../../../scripts/stack/cluster.ts";
 import { makeIdentity } from "../../../scripts/stack/identity.ts";
-import type { ServiceSpaceMaterial } from "../../../scripts/stack/operator.ts";
+import { connectWithCreds } from "../../../scripts/stack/nats-client.ts";
+import { makeUserCreds, type ServiceSpaceMaterial } from "../../../scripts/stack/operator.ts";
 import { importSigningKey, type SigningKey } from "../../../src/crypto/signing.ts";
 import { CredsError, credsAuthenticator, parseCreds } from "../../../src/nats/creds.ts";
 import { MAX_MESSAGE_BYTES } from "../../../src/nats/limits.ts";
 import { decodeSeed, encodeNkey } from "../../../src/nats/nkey.ts";
+import { BRIDGE_CONSUMER, ensureFromUser, FROM_USER_STREAM } from "../../../src/nats/stream.ts";
 import { daysLeft, jwtExpiry, mintUserJwt, type UserJwtOptions } from "../../../src/nats/user-jwt.ts";
-import { userInboxPrefix, userPermissions } from "../../../src/protocol/subjects.ts";
+import { serviceInboxPrefix, userInboxPrefix, userPermissions } from "../../../src/protocol/subjects.ts";
 import { credsText } from "./harness.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -150,11 +152,18 @@ describe("at a real server", () => {
 
   beforeAll(async () => {
     cluster = await startServiceSpace({ dir, serviceId });
+    bridge = await connectWithCreds(
+      cluster.server.wsUrl,
+      cluster.material.creds.bridge,
+      serviceInboxPrefix(serviceId),
+    );
+    await ensureFromUser(bridge, serviceId);
   });
   afterEach(async () => {
     for (const connection of open.splice(0)) await connection.close();
   });
   afterAll(async () => {
+    await bridge?.close();
     await cluster?.server.stop();
     rmSync(dir, { recursive: true, force: true });
   });
@@ -191,24 +200,171 @@ describe("at a real server", () => {
     return "closed";
   }
 
-  test("is accepted, and may do what it says", async () => {
-    const connection = await session();
-    const mine = userInboxPrefix(serviceId, userId);
-    const subscription = connection.subscribe(`${mine}.x`);
-    connection.publish(`ServiceSpace.${serviceId}.fromUser.${userId}.receipt`);
-    await connection.flush();
-    expect(subscription.isClosed()).toBe(false);
-  });
+  /** A second person, and the stream that holds what users send, as the bridge makes it. */
+  const otherId = makeIdentity("dev").service_id;
+  let bridge: NatsConnection;
 
-  test("is refused a subject outside its permissions, to publish and to subscribe", async () => {
-    const connection = await session();
-    const refused = firstError(connection);
-    const foreign = `ServiceSpace.${serviceId}.fromUser.${serviceId}.receipt`;
-    connection.publish(foreign);
-    expect(await refused).toBe(`PERMISSIONS_VIOLATION ${foreign}`);
-    const spying = firstError(connection);
-    connection.subscribe(`ServiceSpace.${serviceId}.toUser.>`, { callback: () => {} });
-    expect(await spying).toBe(`PERMISSIONS_VIOLATION ServiceSpace.${serviceId}.toUser.>`);
+  const ACCOUNT_INFO = "$JS.API.INFO";
+  const streamApi = (verb: string) => `$JS.API.${verb}.${FROM_USER_STREAM}`;
+  const from = (id: string, rest: string) => `ServiceSpace.${serviceId}.fromUser.${id}.${rest}`;
+  const to = (id: string, rest: string) => `ServiceSpace.${serviceId}.toUser.${id}.${rest}`;
+
+  type Verdict = "stored" | "refused";
+  /** What setup credentials and a contract's may publish. */
+  const PUBLISH: readonly [subject: string, setup: Verdict, lasting: Verdict][] = [
+    [from(userId, "contract.submit"), "stored", "stored"],
+    [from(userId, "contract.revoke"), "stored", "stored"],
+    [from(userId, "contract.update.denied.ref"), "stored", "stored"],
+    [from(userId, "auth.response.ref"), "refused", "stored"],
+    [from(userId, "receipt.ref"), "refused", "stored"],
+    [from(userId, "key.rotated.ref"), "refused", "stored"],
+    [from(userId, "events.ping"), "refused", "stored"],
+    [from(userId, "contract"), "refused", "stored"],
+    [from(otherId, "contract.submit"), "refused", "refused"],
+    [from(otherId, "auth.response.ref"), "refused", "refused"],
+    [from(`${userId}x`, "contract.submit"), "refused", "refused"],
+    [`ServiceSpace.${serviceId}.fromUser.${userId}`, "refused", "refused"],
+    [`ServiceSpace.${serviceId}.fromUser`, "refused", "refused"],
+    [`ServiceSpace.${otherId}.fromUser.${userId}.contract.submit`, "refused", "refused"],
+    [to(userId, "contract.accepted.ref"), "refused", "refused"],
+    [to(otherId, "contract.accepted.ref"), "refused", "refused"],
+    [`ServiceSpace.${serviceId}.internal.health`, "refused", "refused"],
+    [`MessageSpace.space.fromService.${serviceId}.auth.request`, "refused", "refused"],
+    [ACCOUNT_INFO, "refused", "refused"],
+    ...[
+      "STREAM.INFO",
+      "STREAM.CREATE",
+      "STREAM.PURGE",
+      "STREAM.DELETE",
+      "STREAM.MSG.GET",
+      "STREAM.MSG.DELETE",
+    ].map((verb): [string, Verdict, Verdict] => [streamApi(verb), "refused", "refused"]),
+    [`${streamApi("CONSUMER.MSG.NEXT")}.${BRIDGE_CONSUMER}`, "refused", "refused"],
+    [`${streamApi("CONSUMER.DELETE")}.${BRIDGE_CONSUMER}`, "refused", "refused"],
+    [`$JS.ACK.${FROM_USER_STREAM}.${BRIDGE_CONSUMER}.1.1.1.1.0`, "refused", "refused"],
+    ["$SYS.REQ.CLAIMS.UPDATE", "refused", "refused"],
+    ["$SYS.REQ.ACCOUNT.PING.CONNZ", "refused", "refused"],
+    [`_INBOX_${serviceId}.x`, "refused", "refused"],
+    ["_INBOX.x", "refused", "refused"],
+  ];
+  /** What either may subscribe to: the same. */
+  const SUBSCRIBE: readonly [subject: string, allowed: boolean][] = [
+    [to(userId, ">"), true],
+    [to(userId, "contract.accepted.ref"), true],
+    [to(userId, "*.*"), true],
+    [to(otherId, ">"), false],
+    [to("*", ">"), false],
+    [`ServiceSpace.${serviceId}.toUser.>`, false],
+    [`ServiceSpace.${serviceId}.toUser.${userId}`, false],
+    [`ServiceSpace.*.toUser.${userId}.>`, false],
+    [from(userId, ">"), false],
+    [from(otherId, ">"), false],
+    [`ServiceSpace.${serviceId}.internal.>`, false],
+    ["MessageSpace.>", false],
+    ["_INBOX.>", false],
+    [`_INBOX_${serviceId}.>`, false],
+    ["$JS.>", false],
+    ["$SYS.>", false],
+    [">", false],
+  ];
+  /** What may be named as the reply to a publish that is allowed. NATS checks none; each has to be harmless. */
+  const REPLY: readonly string[] = [
+    streamApi("STREAM.PURGE"),
+    streamApi("STREAM.DELETE"),
+    streamApi("STREAM.MSG.DELETE"),
+    `${streamApi("CONSUMER.DELETE")}.${BRIDGE_CONSUMER}`,
+    `${streamApi("CONSUMER.MSG.NEXT")}.${BRIDGE_CONSUMER}`,
+    from(otherId, "contract.submit"),
+    from(userId, "auth.response.ref"),
+    `ServiceSpace.${serviceId}.internal.health`,
+    "$SYS.REQ.CLAIMS.UPDATE",
+    `_INBOX_${serviceId}.x`,
+  ];
+
+  /** With this as reply the server takes the message for a delivery, and drops it: the sender's loss alone. */
+  const ACK_REPLY = `$JS.ACK.${FROM_USER_STREAM}.${BRIDGE_CONSUMER}.1.1.1.1.0`;
+
+  /** What the stream holds, and that its consumer is there. */
+  async function held(): Promise<{ bySubject: Record<string, number>; lastSeq: number }> {
+    const manager = await bridge.jetstreamManager({ checkAPI: false });
+    const { state } = await manager.streams.info(FROM_USER_STREAM, { subjects_filter: ">" });
+    expect((await manager.consumers.info(FROM_USER_STREAM, BRIDGE_CONSUMER)).name).toBe(BRIDGE_CONSUMER);
+    return { bySubject: state.subjects ?? {}, lastSeq: state.last_seq };
+  }
+
+  /** Subjects the server refuses on a session, as they are reported. */
+  function refusals(connection: NatsConnection): string[] {
+    const refused: string[] = [];
+    void (async () => {
+      for await (const { type, permissionContext } of connection.status())
+        if (type === "error" && permissionContext !== undefined) refused.push(permissionContext.subject);
+    })();
+    return refused;
+  }
+
+  describe.each(["setup", "lasting"] as const)("with the permissions of %s credentials", (extent) => {
+    const withExtent = () =>
+      session({ permissions: userPermissions(serviceId, userId, extent), maxSubscriptions: 100 });
+    const verdictOf = ([, setup, lasting]: (typeof PUBLISH)[number]) =>
+      extent === "setup" ? setup : lasting;
+
+    test("each subject of the table is published to, or refused and nowhere to be found", async () => {
+      const connection = await withExtent();
+      const refused = refusals(connection);
+      const before = await held();
+      for (const [subject] of PUBLISH) connection.publish(subject, "x");
+      await connection.flush();
+      const wanted = (verdict: Verdict) =>
+        PUBLISH.filter((row) => verdictOf(row) === verdict).map(([subject]) => subject);
+      await expect.poll(() => refused).toEqual(wanted("refused"));
+      await expect.poll(async () => (await held()).lastSeq - before.lastSeq).toBe(wanted("stored").length);
+      const { bySubject } = await held();
+      for (const subject of wanted("stored"))
+        expect(bySubject[subject], subject).toBe((before.bySubject[subject] ?? 0) + 1);
+    });
+
+    test("each subject of the table is subscribed to, or refused", async () => {
+      const connection = await withExtent();
+      const refused = refusals(connection);
+      for (const [subject] of SUBSCRIBE) connection.subscribe(subject, { callback: () => {} });
+      await connection.flush();
+      const wanted = SUBSCRIBE.filter(([, allowed]) => !allowed).map(([subject]) => subject);
+      await expect.poll(() => refused).toEqual(wanted);
+    });
+
+    test("each subject of the table can be named as reply, and nothing comes of it", async () => {
+      const connection = await withExtent();
+      // In the account that owns the streams: everything of the service's, and the inbox that was named.
+      const { service_account } = cluster.material;
+      const listener = await connectWithCreds(
+        cluster.server.wsUrl,
+        await makeUserCreds({
+          name: "listener",
+          accountPublicKey: service_account.public_key,
+          issuerSeed: service_account.seed,
+          publish: [],
+          subscribe: ["ServiceSpace.>", `_INBOX_${serviceId}.x`],
+        }),
+      );
+      open.push(listener);
+      const heard: string[] = [];
+      for (const subject of ["ServiceSpace.>", `_INBOX_${serviceId}.x`])
+        listener.subscribe(subject, { callback: (_, message) => heard.push(message.subject) });
+      await listener.flush();
+      const before = await held();
+      const own = from(userId, "contract.submit");
+      for (const reply of [...REPLY, ACK_REPLY]) connection.publish(own, "x", { reply });
+      // What comes after them in the same session has been acknowledged: so have they.
+      await connection.jetstream().publish(own, "x");
+      const after = await held();
+      expect(after.lastSeq - before.lastSeq).toBe(REPLY.length + 1);
+      expect(after.bySubject).toEqual({
+        ...before.bySubject,
+        [own]: (before.bySubject[own] ?? 0) + REPLY.length + 1,
+      });
+      await listener.flush();
+      expect(new Set(heard)).toEqual(new Set([own]));
+    });
   });
 
   test("is refused more subscriptions than it has", async () => {

@@ -1,6 +1,6 @@
 // A person with a vault, for end-to-end tests.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -53,6 +53,26 @@ export class Person {
       contractId,
     );
     db.close();
+  }
+
+  /** The stored NATS credentials of a contract, as whoever copied the phone would have them. */
+  credentials(contractId: string): { user_jwt: string; endpoint: string; expires_at: string; seed: string } {
+    // The vault holds its file locked; a thief takes a copy.
+    const copy = mkdtempSync(join(this.dir, "copy-"));
+    for (const ending of ["", "-wal"])
+      if (existsSync(this.storeFile + ending))
+        copyFileSync(this.storeFile + ending, join(copy, `v.sqlite${ending}`));
+    const db = new DatabaseSync(join(copy, "v.sqlite"));
+    try {
+      const row = db
+        .prepare(
+          "SELECT state ->> '$.credentials' AS credentials, state ->> '$.natsSeed' AS seed FROM contracts WHERE contract_id = ?",
+        )
+        .get(contractId) as { credentials: string; seed: string };
+      return { ...JSON.parse(row.credentials), seed: row.seed };
+    } finally {
+      db.close();
+    }
   }
 
   async gone(): Promise<void> {
