@@ -21,6 +21,7 @@ import { HttpClient } from "./bench/http.ts";
 import { type Figure, percentile } from "./bench/measure.ts";
 import { type Report, tableOf, writeDocs } from "./bench/report.ts";
 import { shardFigures } from "./bench/shards.ts";
+import { sharedFigures } from "./bench/shared.ts";
 import { askReadAnswer, roundTrip, type Setting, throughputFigures } from "./bench/throughput.ts";
 import { startVault } from "./bench/vault.ts";
 import { type Bundle, ensureBundle } from "./stack/bundle.ts";
@@ -72,6 +73,10 @@ const BENCHES: Record<string, { about: string; run(context: Context): Promise<Fi
   shards: {
     about: "one, two and four bridge shards",
     run: ({ bundle, dir, runs }) => shardFigures(bundle, join(dir, "shards"), Math.min(runs, 3)),
+  },
+  shared: {
+    about: "an event in the journal, a leaf in the audit log",
+    run: ({ bundle, dir, runs }) => sharedFigures(bundle, join(dir, "shared"), runs),
   },
   cold: {
     about: "bundle, first answer, a woken object",

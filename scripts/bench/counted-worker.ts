@@ -2,7 +2,11 @@
 // how long it was at work. The classes are the built ones; what is wrapped is what the platform hands them.
 
 import type { DurableObject } from "cloudflare:workers";
+import type { Env } from "../../src/env.ts";
 import type * as Vault from "../../src/index.ts";
+import { newRoutedId, randomBytes } from "../../src/protocol/ids.ts";
+import { toTimestamp } from "../../src/protocol/primitives.ts";
+import { journalFor } from "../../src/webhooks/shards.ts";
 // @ts-expect-error the bundle of the vault, beside this one
 import * as built from "./built-vault.js";
 
@@ -214,6 +218,28 @@ interface BenchObject {
   benchAlarm(): Promise<number | null>;
 }
 
+/** One event for each user, each by a call of its own, as the users' objects make them. */
+async function appendEvents(env: Cloudflare.Env, userIds: string[]): Promise<Response> {
+  const timestamp = toTimestamp(Date.now());
+  await Promise.all(
+    userIds.map((user_id, at) => {
+      const event_id = newRoutedId(user_id, at + 1);
+      const event = { type: "auth.response", timestamp, event_id, user_id, data: { status: "approved" } };
+      return journalFor(env as unknown as Env, user_id).append([{ event }]);
+    }),
+  );
+  return Response.json({ events: userIds.length });
+}
+
+/** One batch for the audit log, as a Journal shard makes it. */
+async function offerLeaves(env: Cloudflare.Env, count: number): Promise<Response> {
+  const leaves = Array.from({ length: count }, () => ({ leaf: randomBytes(32) }));
+  const answer = await (
+    env.AUDIT_LOG.getByName("audit-log") as unknown as { offer(leaves: unknown): Promise<{ ok: boolean }> }
+  ).offer(leaves);
+  return Response.json(answer.ok);
+}
+
 async function bench(request: Request, env: Cloudflare.Env, path: string): Promise<Response> {
   if (path === "/counts") {
     settle();
@@ -226,6 +252,8 @@ async function bench(request: Request, env: Cloudflare.Env, path: string): Promi
     };
     return Response.json(answer);
   }
+  if (path === "/journal") return appendEvents(env, (await request.json()) as string[]);
+  if (path === "/leaves") return offerLeaves(env, ((await request.json()) as { leaves: number }).leaves);
   const { userId, query } = (await request.json()) as { userId: string; query?: string };
   const object = env.USER_CONNECTION.getByName(userId) as unknown as BenchObject;
   const answer = query === undefined ? await object.benchAlarm() : await object.benchSql(query);

@@ -218,16 +218,26 @@ class Crowd implements CrowdApi {
     const answer = async () => {
       const message = await this.#answerTo(peer, payload);
       this.#unreceipted.add(message.eventId);
-      this.#publish(message);
+      return message;
     };
-    await this.#receipt(peer, eventId);
-    if (manner.kind === "slow") setTimeout(() => void answer(), manner.ms);
-    else await answer();
+    if (manner.kind === "slow") {
+      await this.#receipt(peer, eventId);
+      setTimeout(async () => this.#publish(await answer()), manner.ms);
+      return;
+    }
+    // Decided at once: both leave together.
+    const [receipt, answered] = await Promise.all([this.#receiptFor(peer, eventId), answer()]);
+    this.#publish(receipt);
+    this.#publish(answered);
+  }
+
+  #receiptFor(peer: Peer, eventId: string) {
+    const receipt = { event_id: eventId, received_at: toTimestamp(Date.now()), outcome: "stored" };
+    return peer.message(this.#settings.serviceId, "receipt", receipt, { ref: eventId });
   }
 
   async #receipt(peer: Peer, eventId: string): Promise<void> {
-    const receipt = { event_id: eventId, received_at: toTimestamp(Date.now()), outcome: "stored" };
-    this.#publish(await peer.message(this.#settings.serviceId, "receipt", receipt, { ref: eventId }));
+    this.#publish(await this.#receiptFor(peer, eventId));
   }
 
   async #answerTo(peer: Peer, payload: RequestPayload) {

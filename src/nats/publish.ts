@@ -1,7 +1,7 @@
 // Publishing on one session: many messages in flight together, bounded, each with its outcome. "Stored" is said by
 // the broker or not at all; whatever ends in doubt has failed, and its owner repeats it under the same message id.
 
-import type { JetStreamClient } from "nats.ws";
+import type { JetStreamClient, NatsConnection } from "nats.ws";
 import { atPoint } from "../at-point.ts";
 import type { OutboundMessage, PublishOutcome } from "../rpc.ts";
 import { type BrokerSession, describeError, within } from "./session.ts";
@@ -44,6 +44,7 @@ export class Publisher {
   readonly #onFailures: FailureReport | undefined;
   #messages = 0;
   #bytes = 0;
+  #stream: { connection: NatsConnection; client: JetStreamClient } | undefined;
 
   constructor(session: BrokerSession, onFailures?: FailureReport) {
     this.#session = session;
@@ -82,6 +83,13 @@ export class Publisher {
     return tally.outcomes;
   }
 
+  /** One client for the life of a connection: making one costs more than publishing a message. */
+  #streamOf(connection: NatsConnection): JetStreamClient {
+    if (this.#stream?.connection !== connection)
+      this.#stream = { connection, client: connection.jetstream({ timeout: ACK_TIMEOUT_MS }) };
+    return this.#stream.client;
+  }
+
   #admits(bytes: number): boolean {
     return this.#messages < MAX_IN_FLIGHT_MESSAGES && this.#bytes + bytes <= MAX_IN_FLIGHT_BYTES;
   }
@@ -93,7 +101,7 @@ export class Publisher {
       for (const _ of admitted) tally.failed("the broker is not connected");
       return;
     }
-    const stream = connection.jetstream({ timeout: ACK_TIMEOUT_MS });
+    const stream = this.#streamOf(connection);
     const flushed: number[] = [];
     const acknowledged = admitted.map(async (at) => {
       const message = batch[at]!;
