@@ -118,6 +118,9 @@ const ROW = 26;
 const NAME_WIDTH = 108;
 const COUNT_WIDTH = 38;
 
+/** Classes that are no scope. */
+const CLASS_WORDS: Record<string, string> = { wait: "held the line", public: "without a key" };
+
 /** Calls by the scope they need, and how they ended. */
 export function CallsChart({ calls, since }: { calls: readonly Calls[]; since: Child }) {
   const most = Math.max(1, ...calls.map(callCount));
@@ -171,7 +174,7 @@ export function CallsChart({ calls, since }: { calls: readonly Calls[]; since: C
         return (
           <g>
             <text class="label" x="0" y={y + 12}>
-              {row.scope}
+              {Object.hasOwn(CLASS_WORDS, row.scope) ? CLASS_WORDS[row.scope] : row.scope}
             </text>
             {parts}
             <text class="value-label" x={rounded(Math.min(x + 6, WIDTH - COUNT_WIDTH + 6))} y={y + 12}>
@@ -188,7 +191,9 @@ const RATE_HEIGHT = 84;
 
 /** Calls a second while the page is open. */
 export function RateChart({ points }: { points: readonly { at: number; perSecond: number }[] }) {
-  const most = Math.max(0.1, ...points.map(({ perSecond }) => perSecond));
+  const peak = Math.max(...points.map(({ perSecond }) => perSecond));
+  // A line of nothing lies at the bottom.
+  const most = peak === 0 ? 1 : peak;
   const first = points[0]!.at;
   const last = points.at(-1)!;
   const span = Math.max(1, last.at - first);
@@ -202,8 +207,8 @@ export function RateChart({ points }: { points: readonly { at: number; perSecond
   return (
     <Figure
       title="Rate"
-      also={`${rateWords(last.perSecond)} now, ${rateWords(most)} at most`}
-      says={`Calls a second over the last ${countWords(minutes, "minute")}: ${rateWords(last.perSecond)} now, ${rateWords(most)} at most`}
+      also={`${rateWords(last.perSecond)} now, ${rateWords(peak)} at most`}
+      says={`Calls a second over the last ${countWords(minutes, "minute")}: ${rateWords(last.perSecond)} now, ${rateWords(peak)} at most`}
       height={RATE_HEIGHT}
     >
       <line class="axis" x1="0" x2={WIDTH} y1={RATE_HEIGHT - FOOT} y2={RATE_HEIGHT - FOOT} />

@@ -206,7 +206,7 @@ const Terms = ({ contract, manifest }: { contract: ContractDetail; manifest: Han
   const { offering } = contract;
   return (
     <section class="card" aria-labelledby="terms">
-      <h2 id="terms">What was agreed, in the person's words</h2>
+      <h2 id="terms">What was agreed, as the person read it</h2>
       <ul class="rows">
         {offering.capabilities.map((grant) => {
           const isTaken = !contract.capabilities.includes(grant.capability);

@@ -28,6 +28,10 @@ const HERE = "/offerings";
 const BASE = `${CONSOLE}${HERE}`;
 const BACK = { href: BASE, label: "Offerings" };
 
+/** The rule of `offeringId`, for people. */
+const ID_WORDS =
+  "must begin with a small letter or a digit, and hold small letters, digits, - and _ only, 64 at most";
+
 const hrefOf = (id: string, part = ""): string => `${BASE}/${encodeURIComponent(id)}${part}`;
 
 // ---- the editor -----------------------------------------------------------------------------------------
@@ -78,7 +82,7 @@ const Grant = ({
         value={grant.capability}
         options={(known.includes(grant.capability) ? known : [...known, grant.capability]).map((value) => ({
           value,
-          label: `${capabilityWords(value, manifest)} (${value})`,
+          label: `${value}: “${capabilityWords(value, manifest)}”`,
         }))}
         refusal={refusal}
       />
@@ -330,7 +334,7 @@ async function editorPage(c: ConsoleContext, { draft, published, earlier, refusa
                     label="Id"
                     name="offering_id"
                     value={draft.offering_id}
-                    hint="For your backend; lower-case letters, digits, - and _. It cannot be changed later."
+                    hint="For your backend; small letters, digits, - and _. It cannot be changed later."
                     mono
                     required
                     refusal={refusal}
@@ -575,7 +579,7 @@ export function offeringPages(pages: Hono<ConsoleEnv>): void {
     const read = contentOf(draft);
     const id = offeringId.safeParse(draft.offering_id);
     const details = [
-      ...(id.success ? [] : [{ path: "offering_id", message: id.error.issues[0]!.message }]),
+      ...(id.success ? [] : [{ path: "offering_id", message: ID_WORDS }]),
       ...(read.ok ? [] : read.details),
     ];
     if (!read.ok || details.length > 0)

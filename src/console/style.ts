@@ -50,7 +50,7 @@ main:focus { outline: none; }
 .head { display: flex; flex-wrap: wrap; gap: .75rem 1.5rem; align-items: flex-end; justify-content: space-between; margin-bottom: 1.25rem; }
 .head > div:first-child { min-width: 0; flex: 1 1 18rem; }
 .head h1 { font-size: clamp(1.45rem, 1.2rem + 1vw, 1.85rem); line-height: 1.2; letter-spacing: -.02em; font-weight: 680; text-wrap: balance; display: flex; flex-wrap: wrap; gap: .3rem .75rem; align-items: center; margin: 0; }
-.head p { color: var(--muted); margin-top: .3rem; max-width: 46rem; }
+.head p { color: var(--muted); margin-top: .3rem; max-width: 46rem; text-wrap: pretty; }
 .crumbs { font-size: .8125rem; margin-bottom: .3rem; }
 .crumbs a { color: var(--muted); display: inline-flex; align-items: center; min-height: 1.75rem; text-decoration: none; }
 .crumbs a:hover { text-decoration: underline; }
@@ -144,7 +144,7 @@ select.input { padding-right: 1.75rem; }
 .input:focus-visible { outline-offset: 0; }
 textarea.input { min-height: 4.75rem; resize: vertical; }
 input.mono, textarea.mono { font-family: var(--mono); font-size: .875rem; }
-.tick { display: flex; gap: .6rem; align-items: flex-start; min-height: 2.25rem; padding: .3rem 0; font-weight: 500; }
+.tick, .field .tick { display: flex; gap: .6rem; align-items: flex-start; min-height: 2.25rem; padding: .3rem 0; font-weight: 500; }
 .tick input { width: 1.15rem; height: 1.15rem; flex: none; margin: .15rem 0 0; accent-color: var(--accent); }
 .tick .hint { margin: 0; }
 .filters { display: grid; gap: .75rem; grid-template-columns: minmax(0, 1fr); align-items: end; margin-bottom: 1rem; }
@@ -256,6 +256,7 @@ a.tile:hover { border-color: var(--accent); }
   .table tbody tr + tr > * { border-top: 1px solid var(--line); }
   .table tbody tr + tr { border-top: 0; }
   .table td, .table tbody th { display: table-cell; padding: .7rem 1.1rem; text-align: left; }
+  .table tbody th { min-width: 9rem; }
   .table code { white-space: nowrap; }
   .table td::before { display: none; }
   .table td:empty { display: table-cell; }

@@ -24,10 +24,12 @@ const spanWords = (ms: number): string => {
   return days === 1 ? "1 day" : `${days} days`;
 };
 
-/** `just now`, `12 min ago`, `in 3 days`; beyond a week, the date. */
+const dayFormat = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
+
+/** `just now`, `12 min ago`, `in 3 days`; beyond a week, the date alone. */
 export function agoWords(ms: number, now: number): string {
   const past = now - ms;
-  if (Math.abs(past) > 7 * DAY_MS) return dateWords(ms);
+  if (Math.abs(past) > 7 * DAY_MS) return dayFormat.format(ms);
   if (past >= 0) return past < MINUTE_MS ? "just now" : `${spanWords(past)} ago`;
   return past > -MINUTE_MS ? "in a moment" : `in ${spanWords(-past)}`;
 }

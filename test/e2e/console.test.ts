@@ -136,7 +136,6 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
     expect(await page.getByRole("alert").innerText()).toContain("not a whole API key");
     expect(await page.content()).not.toContain(wrong);
     expect(await context.cookies()).toEqual([]);
-    await looksRight("sign-in-refused");
   });
 
   test("a key opens the page one came for, and is in no place that an address or a script shows", async () => {
@@ -213,6 +212,12 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
     await expect.poll(() => live.getAttribute("data-seen")).toMatch(/^1-1_60001-2_\d+-\d+_\d+-\d+$/);
     await page.getByRole("img", { name: /^Calls a second over/ }).waitFor();
+    // What a page asks for itself is no call: two looks are a dozen of them.
+    const [before, after] = (await live.getAttribute("data-seen"))!
+      .split("_")
+      .slice(-2)
+      .map((look) => Number(look.split("-")[1]));
+    expect(after! - before!).toBeLessThan(3);
     const text = await live.innerText();
     for (const words of ["Active connections", "Messages waiting in", "Messages waiting out", "Shard 0"])
       expect(text).toContain(words);
@@ -241,7 +246,6 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
     ["offerings", () => "/offerings", ["€4.99 per month, after 30 days free", "you accept each"]],
     ["offering", () => "/offerings/membership", ["What the person sees", "at most €250.00 each time"]],
     ["offering-earlier", () => "/offerings/gift?version=1", ["This is version 1 as it was"]],
-    ["offering-withdraw", () => "/offerings/gift/withdraw", ["Withdraw Gift cards?"]],
     ["webhooks", () => "/webhooks", ["Book-keeping", "every type"]],
     ["webhook-new", () => "/webhooks/new", ["Which types there are"]],
     ["deliveries", () => "/deliveries", ["contract.created", "answered 500"]],
@@ -349,7 +353,6 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
     await button("Send the proposal").click();
     expect(await page.getByRole("status").innerText()).toContain("proposal is on its way");
     expect(await main()).toContain("No more mail.");
-    await looksRight("changes-proposed");
   });
 
   test("an offering is written with its preview beside it, refused with everything kept, and published", async () => {
@@ -435,7 +438,6 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
     await page.getByLabel("URL").fill(url);
     await button("Add the webhook").click();
     expect(await main()).toMatch(/whsec_[A-Za-z0-9+/=]+/);
-    await looksRight("webhook-secret");
     await link("I have copied it").click();
     const here = page.url();
 

@@ -129,7 +129,7 @@ describe("words", () => {
     [-26 * 3_600_000, "1 day ago"],
     [3 * 86_400_000, "in 3 days"],
     [30_000, "in a moment"],
-    [-30 * 86_400_000, "Jan 1, 2026, 08:15 UTC"],
+    [-30 * 86_400_000, "Jan 1, 2026"],
   ])("a time %d ms from now: %s", (offset, words) => {
     expect(agoWords(now + offset, now)).toBe(words);
   });
