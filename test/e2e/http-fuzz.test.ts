@@ -1,19 +1,24 @@
 // Every route, from the document it publishes about itself, with bodies and parameters that are almost right. The
 // answer may be any refusal, but never a 5xx, and never anything it was not given.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Backend } from "../../scripts/stack/backend.ts";
+import { Backend, LOGIN_OFFERING } from "../../scripts/stack/backend.ts";
 import { type Stack, startStack } from "../../scripts/stack/stack.ts";
+import { identityOf } from "../../src/crypto/hash.ts";
+import { formatApiKey, parseApiKey } from "../../src/http/api-key.ts";
 
 /** Calls per route in `npm test`; FUZZ_CALLS=n for more. */
 const CALLS_PER_ROUTE = Number(process.env.FUZZ_CALLS ?? 12);
 const SEED = Number(process.env.FUZZ_SEED ?? 20_260_101);
 const TEST_TIMEOUT_MS = 240_000;
 const MAX_DEPTH = 6;
+/** Of nobody. */
+const USER_ID = identityOf(new Uint8Array(32));
 
 // biome-ignore lint/suspicious/noExplicitAny: a JSON Schema is whatever the document says
 type Schema = any;
@@ -190,4 +195,65 @@ describe("fuzzing every route from /openapi.json", () => {
     },
     TEST_TIMEOUT_MS,
   );
+});
+
+describe("the Worker's log of all this", () => {
+  it("holds no key, no code, no secret, and nothing of a body or a query", async () => {
+    const marker = `said${randomUUID()}`;
+    const made = await backend.expect(201, "POST", "api-keys", {
+      name: marker,
+      scopes: ["requests:read", "requests:write"],
+    });
+    const rotated = await backend.expect(200, "POST", `api-keys/${made.key_id}/rotate`, { grace_seconds: 0 });
+    const parts = parseApiKey(made.api_key);
+    if (!parts.ok) throw new Error(parts.reason);
+    const guessed = formatApiKey({ ...parts, secret: "A".repeat(parts.secret.length) });
+    const invite = await backend.invite("log", LOGIN_OFFERING);
+    const hook = await backend.expect(201, "POST", "webhooks", { url: `https://shop.example.org/${marker}` });
+    const asked = {
+      user_id: USER_ID,
+      purpose: marker,
+      context: { note: marker },
+      callback_url: `https://a.example.org/?${marker}`,
+    };
+    const statuses: number[] = [];
+    for (const key of [rotated.api_key, made.api_key, guessed, `svk_dev_${marker}`]) {
+      const caller = new Backend(stack.baseUrl, key);
+      for (const [method, path, body] of [
+        ["GET", "info"],
+        ["PUT", "manifest", { name: marker }],
+        ["POST", "auth/request", asked],
+        ["POST", "auth/request", { ...asked, unknown: marker }],
+        ["GET", `requests?user_id=${marker}`],
+        ["GET", `call/${marker}/signaling?ticket=${marker}`],
+        ["GET", `/connect/${invite.invite_code}?${marker}`],
+        ["POST", `/connect/${invite.invite_code}/credentials`, { signing_key: marker }],
+      ] as const)
+        statuses.push((await caller.call(method, path, body)).status);
+    }
+    // Some succeeded, and they failed in every way there is.
+    expect(new Set(statuses)).toEqual(new Set([200, 400, 401, 403]));
+    const logged = () => readFileSync(stack.worker.logFile, "utf8");
+    const lines = () =>
+      logged()
+        .split("\n")
+        .filter((line) => line.includes('"/connect/:code/credentials"'));
+    await expect.poll(() => lines().length).toBeGreaterThanOrEqual(4);
+    const secretOf = (key: string) => parseApiKey(key) as { secret: string };
+    const text = logged();
+    for (const [what, secret] of Object.entries({
+      "the new key's secret": secretOf(rotated.api_key).secret,
+      "the old key's secret": parts.secret,
+      "a guessed secret": "A".repeat(parts.secret.length),
+      "the admin key's secret": secretOf(stack.adminApiKey).secret,
+      "an invite's code": invite.invite_code,
+      "a webhook's secret": hook.secret,
+      "what was sent": marker,
+      "an Authorization header": "Bearer",
+    }))
+      expect(text.includes(secret), what).toBe(false);
+    expect(leaks().filter((secret) => secret.length > 20 && text.includes(secret))).toEqual([]);
+    // Whose key it was is there, once its secret was checked.
+    expect(text).toContain(made.key_id);
+  });
 });

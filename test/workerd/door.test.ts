@@ -3,6 +3,8 @@
 import { abortAllDurableObjects, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { MAX_WAITING_STEPS } from "../../durable-objects/serial.ts";
+import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
 import { MAX_PUBLIC_BODY_BYTES } from "../../src/http/middleware/body.ts";
 import { userConnectionOf } from "../../src/http/objects.ts";
 import { encodeNkey } from "../../src/nats/nkey.ts";
@@ -197,6 +199,27 @@ describe("too often", { timeout: SLOW_MACHINE_MS }, () => {
     const someone = await newsPeer();
     expect((await notify(someone.id, 0)).status).toBe(201);
   });
+});
+
+it("more calls at once than an object can take are refused as unavailable, at once; those it took are answered", async () => {
+  const peer = await newsPeer();
+  const over = 200;
+  const outcomes = await runInDurableObject(
+    env.USER_CONNECTION.getByName(peer.id),
+    (object: UserConnection) =>
+      Promise.all(
+        times(MAX_WAITING_STEPS + over, (n) =>
+          object.cancelRequest("unknown", `key${n}`).then(
+            (answer) => (answer.ok ? "cancelled" : answer.error.code),
+            // What the Worker makes 503 of, with Retry-After.
+            ({ code, overloaded }) => (overloaded === true ? code : "another error"),
+          ),
+        ),
+      ),
+  );
+  expect(outcomes.filter((code) => code === "not_found")).toHaveLength(MAX_WAITING_STEPS);
+  expect(outcomes.filter((code) => code === "unavailable")).toHaveLength(over);
+  expect((await notify(peer.id, 0)).status).toBe(201);
 });
 
 describe("strangers", () => {

@@ -1,6 +1,6 @@
 // Single mutations of everything that is signed: whatever is changed is refused, or provably means the same. Seeded,
 // so that a failure comes back; MUTATIONS=n tries n of each, MUTATION_SEED another series. The long run, a million of
-// them: MUTATIONS=90000 npx vitest run test/unit/crypto/mutations.test.ts
+// them: MUTATIONS=90000 npx vitest run --silent=false test/unit/crypto/mutations.test.ts
 
 import { createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
