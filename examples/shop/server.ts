@@ -143,6 +143,10 @@ export async function shop({ vault, origin }: Setting): Promise<Hono> {
       number: String(randomInt(10, 100)),
     };
     if (userId !== undefined) await logIn(session);
+    else
+      setTimeout(() => {
+        session.failed = "not confirmed: expired";
+      }, LOGIN_TIMEOUT_MS).unref();
     const id = randomBytes(32).toString("base64url");
     sessions.set(id, session);
     setCookie(c, COOKIE, id, {

@@ -3,6 +3,7 @@
 
 import { Empty, ErrorCode, Events, headers, type NatsConnection, NatsError } from "nats.ws";
 import type { Config } from "../../src/config.ts";
+import { updateAccount } from "../../src/nats/account-update.ts";
 import { claimsOf, parseCreds } from "../../src/nats/creds.ts";
 import { describeError } from "../../src/nats/session.ts";
 import { inspectFromUser } from "../../src/nats/stream.ts";
@@ -16,7 +17,12 @@ import {
   userPermissions,
 } from "../../src/protocol/subjects.ts";
 import { connectWithCreds } from "../stack/nats-client.ts";
-import { bridgePermissions, makeUserCreds, messageSpacePermissions } from "../stack/operator.ts";
+import {
+  bridgePermissions,
+  makeUserCreds,
+  messageSpacePermissions,
+  systemPermissions,
+} from "../stack/operator.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 const FEW_DAYS = 14;
@@ -254,11 +260,37 @@ async function checkMessageSpace(config: Config): Promise<Finding[]> {
   ];
 }
 
+const REVOCATION_MEND = "docs/DEPLOYMENT.md (Revocation on the cluster); or leave both secrets out";
+
+/** Whether the list of revoked users could be changed on the cluster, where it is to be. Changes nothing. */
+async function checkRevocation(config: Config): Promise<Finding[]> {
+  const name = "ServiceSpace, revocation";
+  const { serviceId, revoking, SERVICESPACE_USERS_ACCOUNT: account, SERVICESPACE_URL: url } = config;
+  if (revoking === undefined)
+    return [ok(name, "not set up: credentials of people last 24 hours and run out by themselves")];
+  const { systemCreds: creds, operatorKey: signer } = revoking;
+  return [
+    lifetimeFinding(name, creds, REVOCATION_MEND),
+    ...permissionFindings(name, creds, systemPermissions(serviceId), REVOCATION_MEND),
+    ...(await withSession(
+      name,
+      { url, creds, inboxPrefix: serviceInboxPrefix(serviceId), mend: REVOCATION_MEND },
+      async (nc) => {
+        const looked = await updateAccount(nc, { account, signer, change: { revoke: {}, forget: {} } });
+        return looked.outcome === "current"
+          ? [ok(name, "the users' account is signed by the key that will change it")]
+          : [problem(name, looked.reason, REVOCATION_MEND)];
+      },
+    )),
+  ];
+}
+
 /** Both clusters. Credentials that are no .creds files at all are the settings' problem, found before. */
 export async function checkClusters(config: Config, usersSigningSeed: string): Promise<Finding[]> {
   const all = await Promise.all([
     checkBridge(config),
     checkUsers(config, usersSigningSeed),
+    checkRevocation(config),
     checkMessageSpace(config),
   ]);
   return all.flat();

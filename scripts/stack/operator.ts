@@ -109,6 +109,12 @@ export function bridgePermissions(serviceId: string): { publish: string[]; subsc
   };
 }
 
+/** What changing the list of revoked users needs in the system account, and no more. */
+export const systemPermissions = (serviceId: string): { publish: string[]; subscribe: string[] } => ({
+  publish: ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"],
+  subscribe: [`${serviceInboxPrefix(serviceId)}.>`],
+});
+
 /** What a service needs on the platform's cluster, and no more. */
 export const messageSpacePermissions = (serviceId: string): { publish: string[]; subscribe: string[] } => ({
   publish: [`MessageSpace.*.fromService.${serviceId}.>`],
@@ -180,8 +186,7 @@ export async function makeServiceSpaceMaterial(serviceId: string): Promise<Servi
         name: "account-updates",
         accountPublicKey: base.system_account.public_key,
         issuerSeed: base.system_account.seed,
-        publish: ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"],
-        subscribe: [`${serviceInboxPrefix(serviceId)}.>`],
+        ...systemPermissions(serviceId),
       }),
     },
   };

@@ -67,6 +67,7 @@ describe("clusters as they must be", () => {
     expect(said(findings, "warning")).toEqual([]);
     expect(said(findings, "ok").join("\n")).toContain("no JetStream in the users' account");
     expect(said(findings, "ok").join("\n")).toContain("stream and consumer are as they must be");
+    expect(said(findings, "ok").join("\n")).toContain("signed by the key that will change it");
   });
 
   it("are left as they were: nothing stored, nothing taken", async () => {
@@ -140,6 +141,14 @@ describe("what is broken is named, with what to do", () => {
           .signing_seed!,
       }),
       /ServiceSpace, users: ws:\S+ refuses the credentials/,
+    ],
+    [
+      "an operator's key that did not sign the users' account",
+      async () => ({
+        SERVICESPACE_OPERATOR_SIGNING_SEED: (await makeServiceSpaceMaterial(stack.serviceId)).operator
+          .signing_seed,
+      }),
+      /ServiceSpace, revocation: the users' account is not signed by SERVICESPACE_OPERATOR_SIGNING_SEED/,
     ],
     [
       "users in the account that has the streams",

@@ -323,6 +323,13 @@ describe("waiting", () => {
     expect(seen.map(({ path }) => path)).toEqual(Array(4).fill("/api/v1/auth/request/abc?wait=30"));
   });
 
+  it("goes on while a call rings and a subscription is only proposed", async () => {
+    const ringing = scripted([{ body: { status: "ringing" } }, { body: { status: "connected" } }]);
+    expect(await ringing.vault.call.handle("abc").wait()).toEqual({ status: "connected" });
+    const proposed = scripted([{ body: { status: "pending_approval" } }, { body: { status: "active" } }]);
+    expect(await proposed.vault.subscriptions.handle("abc").wait()).toEqual({ status: "active" });
+  });
+
   it("ends with the time, having looked once more", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     try {
