@@ -9,16 +9,25 @@ import type { Figure } from "./bench/measure.ts";
 import { ALWAYS_ON_OBJECT_PER_MONTH, PRICES, PRICES_AS_OF } from "./bench/prices.ts";
 import { FIGURES_FILE, type Report } from "./bench/report.ts";
 import { JOURNAL_CPU, LEAF_CPU } from "./bench/shared.ts";
-import { type Costs, MESSAGES_PER_TRIP, serversFor, simulate } from "./simulation/model.ts";
+import { bridgeWorkOf, type Costs, serversFor, simulate } from "./simulation/model.ts";
 
 /** How busy a shard may be on average, so that a burst or a neighbour's outage does not fill it. */
 const MOST_BUSY = 0.6;
+/** Cloudflare's soft limit for one object is 1,000 calls a second, however little each asks of it. */
+const CALL_SECONDS = 0.001;
+/** Of a journal shard, by a user's object: the event, and the chain's head. */
+const JOURNAL_CALLS_PER_TRIP = 2;
+/** The batch's conditional writes to R2: an assumption, R2 is not here to be measured. */
+const LOG_BATCH_SECONDS = 0.2;
 const SECONDS_PER_MONTH = 30 * 86_400;
 /** What src/config.ts allows today; the audit log is one. */
 const MOST_SHARDS = 16;
 const SIMULATED_SECONDS = 10;
-/** Bytes one connection stores: its database of some pages, and what 100 round trips leave. */
+/** Bytes one connection stores: 139 kB were measured after eight logins; the rest is for some fifty more. */
 const BYTES_PER_PERSON = 250_000;
+/** What a contract takes in the Directory, measured, and what an object holds. */
+const DIRECTORY_BYTES_PER_CONTRACT = 6_400;
+const OBJECT_BYTES = 10e9;
 /** The bill's case: told by webhook. */
 const BILL = "bill per million round trips: a person takes 10 s, told by webhook";
 
@@ -35,14 +44,16 @@ function figuresOf(report: Report): (name: string) => Figure {
 export function costsFrom(report: Report): Costs {
   const figure = figuresOf(report);
   const seconds = (name: string) => figure(name).value.median / 1_000;
+  // Consuming and handing on is what the floor does, row and all: no less than a bridge shard's own work.
+  const bridgeSeconds = (figure("CPU per inbound answer").floor?.median ?? Number.NaN) / 1_000;
   return {
     askSeconds: seconds("CPU per ask"),
     answerSeconds: seconds("CPU per inbound answer"),
-    // Consuming and handing on is what the floor does, row and all: no less than a bridge shard's own work.
-    bridgeSeconds: (figure("CPU per inbound answer").floor?.median ?? Number.NaN) / 1_000,
-    journalSeconds: seconds(JOURNAL_CPU),
+    publishSeconds: Math.max(CALL_SECONDS, bridgeSeconds),
+    bridgeSeconds,
+    journalSeconds: JOURNAL_CALLS_PER_TRIP * Math.max(CALL_SECONDS, seconds(JOURNAL_CPU)),
     leafSeconds: seconds(LEAF_CPU),
-    logBatchSeconds: 0.2,
+    logBatchSeconds: LOG_BATCH_SECONDS,
   };
 }
 
@@ -64,7 +75,7 @@ function main(): void {
   }
   const report = JSON.parse(readFileSync(FIGURES_FILE, "utf8")) as Report;
   const costs = costsFrom(report);
-  const bridgeShards = serversFor(rate * MESSAGES_PER_TRIP, costs.bridgeSeconds, MOST_BUSY);
+  const bridgeShards = serversFor(rate, bridgeWorkOf(costs), MOST_BUSY);
   const journalShards = serversFor(rate, costs.journalSeconds, MOST_BUSY);
   const auditLogs = serversFor(rate, costs.leafSeconds, MOST_BUSY);
   const run = (shape: { bridgeShards: number; journalShards: number; auditLogs: number }, at: number) => ({
@@ -75,10 +86,11 @@ function main(): void {
   const today = { bridgeShards: MOST_SHARDS, journalShards: MOST_SHARDS, auditLogs: 1 };
   // As much as today's settings carry, by the part that is full first.
   const carries = Math.min(
-    (MOST_BUSY * MOST_SHARDS) / (MESSAGES_PER_TRIP * costs.bridgeSeconds),
+    (MOST_BUSY * MOST_SHARDS) / bridgeWorkOf(costs),
     (MOST_BUSY * MOST_SHARDS) / costs.journalSeconds,
     (MOST_BUSY - costs.logBatchSeconds) / costs.leafSeconds,
   );
+  const indexObjects = serversFor(people, DIRECTORY_BYTES_PER_CONTRACT, OBJECT_BYTES);
   const perMillion = figuresOf(report)(BILL).value.median;
   const dollarsPerMonth = {
     roundTrips: ((rate * SECONDS_PER_MONTH) / 1_000_000) * perMillion,
@@ -90,7 +102,11 @@ function main(): void {
   const over = run(today, rate);
   if (values.json) {
     console.log(
-      JSON.stringify({ costs, plan, limits, over, dollarsPerMonth, pricesAsOf: PRICES_AS_OF }, null, 2),
+      JSON.stringify(
+        { costs, plan, limits, over, indexObjects, dollarsPerMonth, pricesAsOf: PRICES_AS_OF },
+        null,
+        2,
+      ),
     );
     return;
   }
@@ -111,6 +127,7 @@ function main(): void {
       show("the plan", plan),
       show("as far as today's settings carry", limits),
       show("today's settings under the whole load", over),
+      `objects for the contracts' index, at 10 GB each: ${indexObjects}; one holds ${Math.floor(OBJECT_BYTES / DIRECTORY_BYTES_PER_CONTRACT).toLocaleString("en-US")} contracts`,
       `a month: round trips ${dollars(dollarsPerMonth.roundTrips)}, objects that are always on ${dollars(dollarsPerMonth.alwaysOn)}, storage of ${people.toLocaleString("en-US")} people ${dollars(dollarsPerMonth.storage)} (prices of ${PRICES_AS_OF})`,
     ].join("\n\n"),
   );

@@ -11,7 +11,9 @@ export interface Costs {
   askSeconds: number;
   /** The user's object taking in an answer. */
   answerSeconds: number;
-  /** A bridge shard's own work for one message, either way. */
+  /** A bridge shard's work for one message that a user's object hands it. */
+  publishSeconds: number;
+  /** A bridge shard's own work for one message otherwise: consumed and handed on, or a receipt on its way out. */
   bridgeSeconds: number;
   /** A journal shard's work for one event: storing it, delivering it, carrying its head. */
   journalSeconds: number;
@@ -52,8 +54,9 @@ export interface SimulationReport {
   first: string;
 }
 
-/** Messages that pass the bridge in one trip: the ask, its receipt, the answer, the answer's receipt. */
-export const MESSAGES_PER_TRIP = 4;
+/** What one trip asks of the bridge: to send the ask, to take in its receipt and the answer, to send the answer's receipt. */
+export const bridgeWorkOf = ({ publishSeconds, bridgeSeconds }: Costs): number =>
+  publishSeconds + 3 * bridgeSeconds;
 /** The log takes one batch at a time, and at most one in this time. */
 const LOG_BATCH_INTERVAL_SECONDS = 1;
 
@@ -207,7 +210,7 @@ export function simulate(costs: Costs, shape: Shape): SimulationReport {
         go("sent", at + costs.askSeconds);
         break;
       case "sent": {
-        const sent = bridge.serve(at, own(bridge), costs.bridgeSeconds);
+        const sent = bridge.serve(at, own(bridge), costs.publishSeconds);
         go("receipt", sent);
         go("answer", sent);
         break;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
+  bridgeWorkOf,
   type Costs,
-  MESSAGES_PER_TRIP,
   randomOf,
   type Shape,
   serversFor,
@@ -11,6 +11,7 @@ import {
 const costs: Costs = {
   askSeconds: 0.005,
   answerSeconds: 0.005,
+  publishSeconds: 0.0004,
   bridgeSeconds: 0.0003,
   journalSeconds: 0.0005,
   leafSeconds: 0.00005,
@@ -36,14 +37,17 @@ describe("the simulation", () => {
 
   it("keeps each station as busy as its work says", () => {
     const report = simulate(costs, { ...shape, seconds: 60 });
-    const bridge = (shape.rate * MESSAGES_PER_TRIP * costs.bridgeSeconds) / shape.bridgeShards;
+    const bridge = (shape.rate * bridgeWorkOf(costs)) / shape.bridgeShards;
     expect(station(report, "bridge shards").mean).toBeCloseTo(bridge, 1);
     expect(station(report, "journal shards").mean).toBeCloseTo(shape.rate * costs.journalSeconds, 1);
   });
 
   it("makes nobody wait where there is hardly any work", () => {
     const { p50 } = simulate(costs, { ...shape, rate: 1, seconds: 300 });
-    expect(p50).toBeCloseTo(costs.askSeconds + costs.answerSeconds + 2 * costs.bridgeSeconds, 3);
+    expect(p50).toBeCloseTo(
+      costs.askSeconds + costs.answerSeconds + costs.publishSeconds + costs.bridgeSeconds,
+      3,
+    );
   });
 
   it("waits as long as the theory of one queue says", () => {
