@@ -4,10 +4,25 @@
 import type { Hono } from "hono";
 import type { AuditEntry, AuditSummary } from "../protocol/audit.ts";
 import { timestamp } from "../protocol/primitives.ts";
-import { type Api, must } from "./api.ts";
-import type { ConsoleEnv } from "./env.ts";
+import type { AuditLogState } from "../rpc.ts";
+import { type Api, must, type Refusal } from "./api.ts";
+import type { ConsoleContext, ConsoleEnv } from "./env.ts";
 import { CONSOLE, page } from "./frame.tsx";
-import { Badge, CopyButton, Empty, Facts, Field, Head, Id, Pager, Table, Time } from "./ui.tsx";
+import { LogCard } from "./standing.tsx";
+import {
+  Badge,
+  Confirm,
+  CopyButton,
+  Empty,
+  Facts,
+  Field,
+  Head,
+  Id,
+  Pager,
+  Press,
+  Table,
+  Time,
+} from "./ui.tsx";
 import { countWords, dateWords } from "./words.ts";
 
 const HERE = "/audit";
@@ -386,6 +401,19 @@ export const ChainCheck = ({ check, back }: { check: CheckedChain; back: string 
   );
 };
 
+// ---- the public log -------------------------------------------------------------------------------------
+
+const Resume = ({ c }: { c: ConsoleContext }) => (
+  <div class="actions part">
+    <Press c={c} action={`${BASE}/log/resume`} kind="">
+      Let it look again
+    </Press>
+    <a class="btn danger-plain" href={`${BASE}/log/republish`}>
+      The bucket was lost
+    </a>
+  </div>
+);
+
 // ---- the service's own chain ----------------------------------------------------------------------------
 
 export function auditPages(pages: Hono<ConsoleEnv>): void {
@@ -397,9 +425,11 @@ export function auditPages(pages: Hono<ConsoleEnv>): void {
   );
   pages.get(HERE, async (c) => {
     const operation = (c.req.query("operation") ?? "").trim();
-    const found = must(
-      await c.var.api.get<Listed>("audit", { after: c.req.query("after"), operation, limit: PAGE_SIZE }),
-    );
+    const [found, log] = await Promise.all([
+      c.var.api.get<Listed>("audit", { after: c.req.query("after"), operation, limit: PAGE_SIZE }).then(must),
+      c.var.api.get<AuditLogState>("audit/log").then(must),
+    ]);
+    const mayResume = log.status === "halted" && c.var.api.may("admin");
     return page(c, {
       title: "Audit",
       here: HERE,
@@ -409,10 +439,49 @@ export function auditPages(pages: Hono<ConsoleEnv>): void {
           <OperationFilter action={BASE} operation={operation} />
           <Entries entries={found.entries} base={BASE} pruned={found.pruned_to !== undefined} />
           <Pager c={c} shown={found.entries.length} next={found.next_cursor} parameter="after" />
+          <div class="part">
+            <LogCard log={log} {...(mayResume ? { resume: <Resume c={c} /> } : {})} />
+          </div>
         </>
       ),
     });
   });
+
+  const resume = (c: ConsoleContext, republish: boolean) =>
+    c.var.api.send<AuditLogState>("POST", "audit/log/resume", { republish });
+  pages.post(`${HERE}/log/resume`, async (c) => {
+    const { status } = must(await resume(c, false));
+    return c.redirect(`${BASE}?done=${status === "open" ? "log_resumed" : "log_halted"}`, 303);
+  });
+  const republishPage = (c: ConsoleContext, refusal?: Refusal) =>
+    page(c, {
+      title: "Publish the log anew?",
+      here: HERE,
+      status: refusal?.status ?? 200,
+      content: (
+        <Confirm
+          c={c}
+          title="Publish the whole log anew?"
+          action={`${BASE}/log/republish`}
+          back={{ href: BASE, label: "Audit" }}
+          verb="Publish it anew"
+          refusal={refusal}
+        >
+          <p>
+            Only if the bucket was lost and the log's own storage is known to be the newest: what the bucket
+            shows is then replaced from it. If storage is older than what was published, auditors will see a
+            log that went back.
+          </p>
+        </Confirm>
+      ),
+    });
+  pages.get(`${HERE}/log/republish`, (c) => republishPage(c));
+  pages.post(`${HERE}/log/republish`, async (c) => {
+    const outcome = await resume(c, true);
+    if (!outcome.ok) return republishPage(c, outcome.refusal);
+    return c.redirect(`${BASE}?done=${outcome.value.status === "open" ? "log_resumed" : "log_halted"}`, 303);
+  });
+
   pages.get(`${HERE}/check`, async (c) =>
     page(c, {
       title: "Check of the chain",

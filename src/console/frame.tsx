@@ -164,6 +164,8 @@ const DONE: Record<string, string> = {
   webhook_deleted: "The webhook was deleted.",
   redelivered: "The delivery was put back on a fresh schedule.",
   key_deleted: "The API key was deleted. Copies in memory may let it through for up to 30 more seconds.",
+  log_resumed: "The log runs again.",
+  log_halted: "The log looked again, and what was wrong is still wrong.",
   domain_checked: "The domain was checked.",
   registry_added: "The registry was added.",
   registry_removed: "The registry was removed.",

@@ -3,7 +3,7 @@
 
 import type { Hono } from "hono";
 import type { Child } from "hono/jsx";
-import type { BridgeState, SessionState } from "../rpc.ts";
+import type { AuditLogState, BridgeState, SessionState } from "../rpc.ts";
 import { CallsChart, DurationChart, RateChart } from "./charts.tsx";
 import type { ConsoleContext, ConsoleEnv } from "./env.ts";
 import { CONSOLE, page } from "./frame.tsx";
@@ -20,6 +20,7 @@ import {
   rates,
   total,
 } from "./measures.ts";
+import { type Readiness, warningsOf } from "./standing.tsx";
 import { Badge, Head, Table, Time } from "./ui.tsx";
 import { countWords, durationWords } from "./words.ts";
 
@@ -27,11 +28,6 @@ import { countWords, durationWords } from "./words.ts";
 const LOOK_MS = 5_000;
 /** Credentials that run out this soon are named. */
 const CREDENTIALS_WARNING_DAYS = 14;
-
-interface Readiness {
-  status: "ready" | "not_ready";
-  shards: BridgeState[];
-}
 
 const Session = ({ state }: { state: SessionState }) => (
   <>
@@ -168,9 +164,10 @@ function Charts({ metrics, seen }: { metrics: Metrics; seen: ReturnType<typeof p
 export function overviewPage(pages: Hono<ConsoleEnv>): void {
   pages.get("/", async (c) => {
     const { api } = c.var;
-    const [ready, metricsAnswer, active, pending, paused] = await Promise.all([
+    const [ready, metricsAnswer, log, active, pending, paused] = await Promise.all([
       api.get<Readiness>("/ready"),
       api.may("requests:read") ? api.get<Metrics>("metrics") : undefined,
+      api.may("audit:read") ? api.get<AuditLogState>("audit/log") : undefined,
       count(c, "active"),
       count(c, "pending"),
       count(c, "paused"),
@@ -191,6 +188,7 @@ export function overviewPage(pages: Hono<ConsoleEnv>): void {
     const oldest = metrics && greatest(metrics, "vettid_outbox_oldest_unsent_seconds");
     const retrying = metrics && total(metrics, "vettid_journal_retrying_deliveries");
     const connections = `${CONSOLE}/connections`;
+    const warnings = warningsOf(ready.ok ? ready.value : {}, log?.ok ? log.value : undefined);
     return page(c, {
       title: "Overview",
       here: "",
@@ -203,6 +201,9 @@ export function overviewPage(pages: Hono<ConsoleEnv>): void {
                 : "A broker session is down: what is asked now waits, and leaves when it is back."}
             </p>
           </Head>
+          {warnings.map((warning) => (
+            <p class="notice">{warning}</p>
+          ))}
           {has !== undefined && <Beginnings has={has} />}
           <div data-live={LOOK_MS} data-seen={formatSeen(seen)}>
             <div class={has === undefined ? "tiles" : "tiles part"}>

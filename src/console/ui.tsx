@@ -69,6 +69,7 @@ const TONES: Record<string, "good" | "wait" | "bad"> = {
   denied: "bad",
   dead: "bad",
   closed: "bad",
+  halted: "bad",
   disabled: "bad",
   error: "bad",
   lapsed: "bad",

@@ -252,7 +252,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
     ["keys", () => "/keys", ["Shop backend", "you are signed in with it"]],
     ["key-new", () => "/keys/new", ["requests:read", "Lifetime"]],
     ["domain", () => "/domain", ["kastanie.example", "Register with a registry"]],
-    ["audit", () => "/audit", ["api_key.created", "Check the chain"]],
+    ["audit", () => "/audit", ["api_key.created", "Check the chain", "The public log"]],
     ["nothing", () => "/nothing", ["There is nothing here"]],
   ];
   test.each(PAGES)(

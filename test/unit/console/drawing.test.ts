@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { CallsChart, DurationChart, RateChart } from "../../../src/console/charts.tsx";
 import { ASSETS, CONSOLE_HEADERS } from "../../../src/console/frame.tsx";
+import { LogCard, warningsOf } from "../../../src/console/standing.tsx";
 import { Badge, Field, Id, Problems, Table, Time } from "../../../src/console/ui.tsx";
 
 const numbers = (svg: string, name: string): number[] =>
@@ -61,6 +62,33 @@ describe("a chart", () => {
     );
     expect(svg).toContain(words);
     expect(svg).not.toMatch(/NaN|Infinity/);
+  });
+});
+
+describe("what an operator should know", () => {
+  const open = { status: "open" as const, size: 12, published_size: 12, waiting: 0, witnesses: [] };
+  it("is nothing while all is well", () => {
+    expect(warningsOf({ nats_credentials: {}, vault_kek: { status: "current" } }, open)).toEqual([]);
+    expect(warningsOf({}, undefined)).toEqual([]);
+  });
+  it("is said of a halted log, of credentials that may still work, and of a key's replacement", () => {
+    const halted = {
+      ...open,
+      status: "halted" as const,
+      reason: "forked" as const,
+      detail: "leaf 4 differs",
+    };
+    const warnings = warningsOf(
+      { nats_credentials: { problem: "the cluster does not answer" }, vault_kek: { status: "rewrapped" } },
+      halted,
+    );
+    expect(warnings).toHaveLength(3);
+    expect(warnings[1]).toContain("The cluster does not answer.");
+    expect(warnings[2]).toContain("VAULT_KEK_PREVIOUS may be taken out");
+    const card = String(LogCard({ log: halted }));
+    expect(card).toContain("another history than this log");
+    expect(card).toContain("Leaf 4 differs.");
+    expect(String(LogCard({ log: open }))).not.toContain("takes no more entries");
   });
 });
 
