@@ -80,6 +80,9 @@ export interface BridgeState {
   unacknowledged?: number;
   redelivered?: number;
   rejected: number;
+  /** Messages no broker has taken, and the age of the oldest; absent from a version that did not count them. */
+  unsent?: number;
+  oldest_unsent_seconds?: number;
 }
 
 /** What a shard has measured, and how it stands. */

@@ -130,12 +130,15 @@ export class NatsBridge extends DurableObject<Env> {
   /** The sessions as they are now, and how far the bridge is behind. Rejects with ConfigError. */
   async state(): Promise<BridgeState> {
     const { clusters } = await this.#start();
+    const unsent = this.#unsent.read(Date.now());
     return {
       shard: this.#shard,
       servicespace: sessionState(clusters.servicespace),
       messagespace: sessionState(clusters.messagespace),
       ...(await this.#currentBacklog(clusters.servicespace.session)),
       rejected: this.#rejected,
+      unsent: unsent.messages,
+      oldest_unsent_seconds: Math.floor(unsent.oldestMs / 1_000),
     };
   }
 

@@ -144,7 +144,7 @@ export async function receive(change: Change, message: InboundMessage): Promise<
   }
   const header = acceptance.outcome === "verified" ? acceptance.message.header : acceptance.header;
   // Genuine, and too many: nothing is written, and without a receipt the sender sends it again, more slowly.
-  if (!vault.inbound.take("", vault.now()).allowed)
+  if (vault.inbound.some((quota) => !quota.take("", vault.now()).allowed))
     return {
       handled: "done",
       rejected: { reason: "rate_limited", event_id: header.event_id },

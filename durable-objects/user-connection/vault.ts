@@ -22,6 +22,9 @@ import type { ContractRow, SealedRow, Store } from "./store.ts";
 const RECEIPT_LIFETIME_MS = 30 * 24 * 3_600_000;
 
 const MINUTE_SECONDS = 60;
+const DAY_SECONDS = 86_400;
+/** Minutes' worth of the user's messages that a day may bring: a talk may be lively, but not all day. */
+const BUSY_MINUTES_A_DAY = 20;
 
 export class Vault {
   readonly env: Env;
@@ -36,8 +39,8 @@ export class Vault {
   readonly feeder: Feeder;
   /** Calls of each API key about this user. In memory: an object that was away forgets at most a minute. */
   readonly calls: Quota;
-  /** Messages of the user. */
-  readonly inbound: Quota;
+  /** Messages of the user, in a minute and in a day: what they cost in rows stays. */
+  readonly inbound: readonly Quota[];
   /** Private keys in use, imported once: importing costs as much as agreeing. */
   readonly #keys = new Map<string, AgreementKey>();
   readonly #contracts = new Map<string, { text: string; contract: Contract }>();
@@ -51,10 +54,16 @@ export class Vault {
     this.store = store;
     this.userId = userId;
     this.wrapper = config.wrapperFor(userId);
-    const perMinute = (name: string, quota: number) =>
-      new Quota({ name, quota, windowSeconds: MINUTE_SECONDS });
-    this.calls = perMinute("key", config.KEY_CALLS_PER_MINUTE);
-    this.inbound = perMinute("inbound", config.USER_MESSAGES_PER_MINUTE);
+    const messages = config.USER_MESSAGES_PER_MINUTE;
+    this.calls = new Quota({
+      name: "key",
+      quota: config.KEY_CALLS_PER_MINUTE,
+      windowSeconds: MINUTE_SECONDS,
+    });
+    this.inbound = [
+      new Quota({ name: "minute", quota: messages, windowSeconds: MINUTE_SECONDS }),
+      new Quota({ name: "day", quota: messages * BUSY_MINUTES_A_DAY, windowSeconds: DAY_SECONDS }),
+    ];
     this.heads = new HeadCarrier({
       sql: storage.sql,
       ownerId: userId,

@@ -1,10 +1,11 @@
 // At the door: what many calls at once get, what a key or a user may do too often, and what strangers cost.
 
-import { abortAllDurableObjects, reset, runInDurableObject } from "cloudflare:test";
+import { abortAllDurableObjects, createExecutionContext, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import { MAX_WAITING_STEPS } from "../../durable-objects/serial.ts";
 import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
+import { app } from "../../src/http/app.ts";
 import { MAX_PUBLIC_BODY_BYTES } from "../../src/http/middleware/body.ts";
 import { userConnectionOf } from "../../src/http/objects.ts";
 import { encodeNkey } from "../../src/nats/nkey.ts";
@@ -220,6 +221,35 @@ it("more calls at once than an object can take are refused as unavailable, at on
   expect(outcomes.filter((code) => code === "not_found")).toHaveLength(MAX_WAITING_STEPS);
   expect(outcomes.filter((code) => code === "unavailable")).toHaveLength(over);
   expect((await notify(peer.id, 0)).status).toBe(201);
+});
+
+it("every path the app knows asks for a key or is braked", async () => {
+  const shut = { limit: () => Promise.resolve({ success: false }) };
+  const paths = new Map(
+    app.routes
+      .filter(({ method, path }) => method !== "ALL" && !path.endsWith("*"))
+      .map(({ method, path }) => [`${method} ${path}`, { method, path }]),
+  );
+  expect(paths.size).toBeGreaterThan(100);
+  const open: string[] = [];
+  for (const { method, path } of paths.values()) {
+    const response = await app.fetch(
+      new Request(
+        `https://vault.example.com${path.replace(/:path\{\.\+\}/, "0/000").replaceAll(/:\w+(\{[^}]*\})?/g, "x")}`,
+        {
+          method,
+        },
+      ),
+      { ...env, PUBLIC_RATE_LIMIT: shut, LOG_RATE_LIMIT: shut } as never,
+      createExecutionContext(),
+    );
+    // The console sends a stranger to its sign-in, which is braked once it looks at a key; its files are constants.
+    const isConsole = path.startsWith("/console") && [303, 403].includes(response.status);
+    const isConstant = /^\/console\/(sign-in|style\.css|script\.js)$/.test(path) && method === "GET";
+    if (![401, 429].includes(response.status) && !isConsole && !isConstant)
+      open.push(`${method} ${path}: ${response.status}`);
+  }
+  expect(open).toEqual([]);
 });
 
 describe("strangers", () => {
