@@ -151,8 +151,12 @@ function createdView(vault: Vault, row: RequestRow): RequestView {
     result: null,
     state: null,
   };
-  const { match_code } = contentOf(vault, row);
-  return { ...requestView(vault, untouched, contract), ...(match_code === undefined ? {} : { match_code }) };
+  const content = contentOf(vault, row);
+  const { match_code } = content;
+  return {
+    ...requestView(vault, untouched, contract, content),
+    ...(match_code === undefined ? {} : { match_code }),
+  };
 }
 
 /** Records an ask. `ok` means that, once committed, the request will reach the user or expire. */
@@ -202,9 +206,9 @@ export async function ask(
   const sameness = samenessOf(kind, operation, input);
   if (input.join === true) {
     const same = vault.store
-      .openRows(openFrom([row]))
-      .find((other) => other.sameness === sameness && other.status === "pending" && other.expires_at! > now);
-    if (isRequest(same)) {
+      .pendingAsks(openFrom([row]))
+      .find((other) => other.sameness === sameness && other.expires_at > now);
+    if (same !== undefined) {
       change.audit({
         contractId: row.contract_id,
         operation: `${kind.name}.request`,
@@ -243,15 +247,10 @@ export async function ask(
   const resource = resourceOf(kind, operation.name);
   if (resource.maxOpen !== undefined) {
     const open = vault.store
-      .openRows(openFrom([row]))
-      .filter(
-        (other) =>
-          other.kind === kind.name &&
-          other.status === "pending" &&
-          resourceOf(kind, other.operation!) === resource,
-      );
+      .pendingAsks(openFrom([row]))
+      .filter((other) => other.kind === kind.name && resourceOf(kind, other.operation) === resource);
     if (open.length >= resource.maxOpen) {
-      const soonest = Math.min(...open.map((other) => other.grace_until!));
+      const soonest = Math.min(...open.map((other) => other.grace_until));
       return refuse(
         fault(
           "rate_limited",

@@ -136,6 +136,12 @@ export type RequestRow = OutgoingRow & {
   changed_at: number;
 };
 
+/** What an ask looks at of those that wait beside it. */
+export type PendingAsk = Pick<
+  RequestRow,
+  "n" | "event_id" | "kind" | "operation" | "sameness" | "expires_at" | "grace_until"
+>;
+
 export const isRequest = (row: OutgoingRow | undefined): row is RequestRow =>
   row !== undefined && row.kind !== null;
 
@@ -427,6 +433,15 @@ export class Store {
   timedRows(): RequestRow[] {
     return this.#rows<RequestRow>(
       "SELECT * FROM outgoing WHERE due_at IS NOT NULL OR result_until IS NOT NULL ORDER BY n",
+    );
+  }
+
+  /** Requests that wait for an answer, without what was sent: it is by far the largest part of a row. */
+  pendingAsks(from: number): PendingAsk[] {
+    return this.#rows<PendingAsk>(
+      `SELECT n, event_id, kind, operation, sameness, expires_at, grace_until FROM outgoing
+       WHERE n >= ? AND status = 'pending' AND kind IS NOT NULL ORDER BY n`,
+      from,
     );
   }
 

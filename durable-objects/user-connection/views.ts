@@ -58,8 +58,12 @@ export const resultOf = (vault: Vault, row: RequestRow): unknown =>
     ? undefined
     : vault.wrapper.unwrap(new Uint8Array(row.result), `outgoing/result/${row.n}`);
 
-export function requestView(vault: Vault, row: RequestRow, contract: Contract): RequestView {
-  const content = contentOf(vault, row);
+export function requestView(
+  vault: Vault,
+  row: RequestRow,
+  contract: Contract,
+  content = contentOf(vault, row),
+): RequestView {
   const answer = answerOf(vault, row);
   const shares = operationOf(kindNamed(row.kind)!, row.operation)?.sharesValue === true;
   const destroyed =
