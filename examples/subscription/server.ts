@@ -64,8 +64,17 @@ export async function subscription({
   await vault.offerings.put(OFFERING_ID, OFFERING);
   const publicKey = await webhookKey(vault, `${origin}/webhooks`, ["subscription.*", "contract.cancelled"]);
 
-  /** Charges what is due and not charged, once however often it is called, and reports it. */
-  const settle = async (id: string): Promise<void> => {
+  const turns = new Map<string, Promise<void>>();
+
+  /** One at a time for each membership: what was read must still hold when it is charged. In earnest: a locked row. */
+  const settle = (id: string): Promise<void> => {
+    const turn = (turns.get(id) ?? Promise.resolve()).catch(() => {}).then(() => chargeWhatIsDue(id));
+    turns.set(id, turn);
+    return turn;
+  };
+
+  /** Charges what is due and not charged, and reports it. */
+  const chargeWhatIsDue = async (id: string): Promise<void> => {
     const now = await vault.subscriptions.get(id);
     const member = memberships.get(id) ?? { userId: now.user_id, status: now.status, charges: [] };
     memberships.set(id, member);

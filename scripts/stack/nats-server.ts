@@ -32,6 +32,8 @@ const START_TIMEOUT_MS = 10_000;
 const READY_POLL_MS = 10;
 const STOPPED_TIMEOUT_MS = 5_000;
 const START_ATTEMPTS = 5;
+/** Within which a client must have signed the server's nonce: its own 2 seconds are short on a machine under load. */
+const AUTHENTICATION_TIMEOUT_SECONDS = 15;
 const MAX_MEMORY_STORE = "64M";
 const MAX_FILE_STORE = "1G";
 const RESOLVER_INTERVAL = "2m";
@@ -194,6 +196,7 @@ export class NatsServer {
 listen: "${LOOPBACK}:${ports.tcp}"
 ports_file_dir: ${quote(dir)}
 websocket { listen: "${LOOPBACK}:${ports.ws}", ${encryption} }
+authorization { timeout: ${AUTHENTICATION_TIMEOUT_SECONDS} }
 operator: ${operator.operator.jwt}
 system_account: ${operator.system_account.public_key}
 resolver: {

@@ -177,11 +177,9 @@ type Trace = ReturnType<typeof traceIn>;
 /** Makes the contract stand as a cell of the table says. Nothing verifies it again after it was accepted. */
 const stand = (status: ContractStatus, standing: Standing, needed: readonly Operation[]) =>
   inside((sql) => {
-    // The attempts before are over and count for no rate.
-    sql.exec("UPDATE outgoing SET created_at = 0 WHERE kind IS NOT NULL");
-    sql.exec(
-      "UPDATE outgoing SET status = 'cancelled', sealed = NULL, due_at = NULL WHERE status = 'pending'",
-    );
+    // The attempts before are over, count for no rate, and do nothing more of their own accord.
+    sql.exec("UPDATE outgoing SET created_at = 0, due_at = NULL WHERE kind IS NOT NULL");
+    sql.exec("UPDATE outgoing SET status = 'cancelled', sealed = NULL WHERE status = 'pending'");
     sql.exec(
       "UPDATE contracts SET status = ?, contract = ?, revoked_capabilities = ?, expires_at = ?, cooling = '[]'",
       status,

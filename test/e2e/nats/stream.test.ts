@@ -26,7 +26,7 @@ const serviceId = makeIdentity("dev").service_id;
 const DAY_MS = 24 * 3_600_000;
 
 let cluster: Cluster<ServiceSpaceMaterial>;
-let bridges: NatsConnection[];
+let bridges: NatsConnection[] = [];
 let administration: NatsConnection;
 let administrator: JetStreamManager;
 
@@ -53,7 +53,7 @@ beforeEach(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([administration, ...bridges].map((connection) => connection.close()));
+  await Promise.all([administration, ...bridges].map((connection) => connection?.close()));
   await cluster?.server.stop();
   rmSync(dir, { recursive: true, force: true });
 });
