@@ -10,7 +10,7 @@ import type { Config } from "../../src/config.ts";
 import type { Wrapper } from "../../src/crypto/wrap.ts";
 import { errorText, log } from "../../src/log.ts";
 import type { Rewrapped, VaultKekState } from "../../src/rpc.ts";
-import { rewrapBatch } from "../rewrap.ts";
+import { Rewrapper } from "../rewrap.ts";
 import { WRAPPED } from "./schema.ts";
 
 /** Users rewrapping at once. */
@@ -38,13 +38,15 @@ export interface RewrappingDeps {
 
 export class Rewrapping {
   readonly #deps: RewrappingDeps;
+  readonly #own: Rewrapper;
   readonly #rotation: number;
   #running: Promise<void> | undefined;
-  /** Values that did not open, by object. */
-  readonly #damaged = new Map<string, number>();
+  /** Values that did not open, as far as this life of the object has seen. */
+  #damaged = 0;
 
   constructor(deps: RewrappingDeps) {
     this.#deps = deps;
+    this.#own = new Rewrapper(deps.storage, deps.wrapper, WRAPPED);
     this.#rotation = this.#currentRotation();
     this.wake();
   }
@@ -126,12 +128,11 @@ export class Rewrapping {
         const { done, damaged, kek } = await object.rewrap();
         // It runs with the settings of before: a deployment reaches objects one after the other.
         if (kek !== this.#deps.config.kek.id) return false;
-        if (!done) continue;
         if (damaged > 0) {
-          this.#damaged.set(name, damaged);
+          this.#damaged += damaged;
           log("error", "rewrap.damaged", { object: name, values: damaged });
         }
-        return true;
+        if (done) return true;
       } while (!isOver());
     } catch (error) {
       log("warn", "rewrap.failed", { object: name, error: errorText(error) });
@@ -141,11 +142,14 @@ export class Rewrapping {
 
   /** Objects beside the users' that wrap what they store. */
   #others(): { name: string; object: Rewrapped }[] {
-    const { storage, wrapper, config, journals } = this.#deps;
     const own: Rewrapped = {
-      rewrap: async () => ({ ...rewrapBatch(storage, wrapper, WRAPPED), kek: config.kek.id }),
+      rewrap: async () => {
+        // Others have the object between two batches.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        return { ...this.#own.batch(), kek: this.#deps.config.kek.id };
+      },
     };
-    return [{ name: DIRECTORY, object: own }, ...journals()];
+    return [{ name: DIRECTORY, object: own }, ...this.#deps.journals()];
   }
 
   /** Users of whom it is not known that they are done. */
@@ -173,7 +177,6 @@ export class Rewrapping {
     const { storage, config } = this.#deps;
     const { id, previousId } = config.kek;
     if (previousId === undefined) return { key_id: id, status: "current" };
-    const damaged = [...this.#damaged.values()].reduce((sum, values) => sum + values, 0);
     const users = () =>
       storage.sql
         .exec<{ n: number }>(
@@ -188,7 +191,7 @@ export class Rewrapping {
       ...(count
         ? { objects_left: this.#others().filter(({ name }) => !this.#isMarked(name)).length + users() }
         : {}),
-      ...(damaged > 0 ? { damaged_values: damaged } : {}),
+      ...(this.#damaged > 0 ? { damaged_values: this.#damaged } : {}),
     };
   }
 }

@@ -44,7 +44,7 @@ import { checkTarget, targetPolicy } from "../../src/webhooks/target.ts";
 import { AUDIT_LOG_NAME } from "../audit-log/audit-log.ts";
 import { DIRECTORY_NAME } from "../directory/directory.ts";
 import { migrate } from "../migrations.ts";
-import { rewrapBatch } from "../rewrap.ts";
+import { Rewrapper } from "../rewrap.ts";
 import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { LeafCarrier } from "./carrier.ts";
 import { attemptView, Deliveries, NO_SUCH_WEBHOOK } from "./deliveries.ts";
@@ -100,6 +100,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   /** The time as this object sees it. A field, so out of reach of any caller over RPC. */
   now = (): number => Date.now();
   #parts: Parts | undefined;
+  #rewrapper: Rewrapper | undefined;
   /** When the alarm is set for; undefined when it is not. */
   #alarmAt: number | undefined;
   #sweepAt = 0;
@@ -267,7 +268,8 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
 
   async rewrap(): ReturnType<JournalForUsers["rewrap"]> {
     const { kek, wrapperFor } = await configOf(this.env);
-    return { ...rewrapBatch(this.ctx.storage, wrapperFor(WRAP_OWNER), WRAPPED), kek: kek.id };
+    this.#rewrapper ??= new Rewrapper(this.ctx.storage, wrapperFor(WRAP_OWNER), WRAPPED);
+    return { ...this.#rewrapper.batch(), kek: kek.id };
   }
 
   // ---- Audit entries for the sinks -----------------------------------------------------------------------

@@ -47,7 +47,7 @@ import type {
   UserConnectionApi,
   UserEventView,
 } from "../../src/rpc.ts";
-import { rewrapBatch } from "../rewrap.ts";
+import { Rewrapper } from "../rewrap.ts";
 import { Serial } from "../serial.ts";
 import { exportPage, importPage, MAINTENANCE_ALARM_MS } from "../transfer.ts";
 import { amendContract, amendmentView, supersededFault } from "./amending.ts";
@@ -98,6 +98,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   readonly #outbox: Outbox;
   readonly #sockets: CallSockets;
   #vault: Promise<Vault> | undefined;
+  #rewrapper: Rewrapper | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -716,7 +717,10 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     const batch =
       vault === undefined
         ? { done: true, damaged: 0 }
-        : await this.#serial.run(() => rewrapBatch(vault.storage, vault.wrapper, WRAPPED));
+        : await this.#serial.run(() => {
+            this.#rewrapper ??= new Rewrapper(vault.storage, vault.wrapper, WRAPPED);
+            return this.#rewrapper.batch();
+          });
     return { ...batch, kek: kek.id };
   }
 

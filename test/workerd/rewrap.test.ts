@@ -8,10 +8,10 @@ import { DIRECTORY_NAME } from "../../durable-objects/directory/directory.ts";
 import { Rewrapping, type RewrappingDeps } from "../../durable-objects/directory/rewrapping.ts";
 import * as directorySchema from "../../durable-objects/directory/schema.ts";
 import * as journalSchema from "../../durable-objects/journal/schema.ts";
-import { BATCH_VALUES, rewrapBatch, type WrappedColumn } from "../../durable-objects/rewrap.ts";
+import { BATCH_VALUES, Rewrapper, type WrappedColumn } from "../../durable-objects/rewrap.ts";
 import * as userSchema from "../../durable-objects/user-connection/schema.ts";
 import { configOf } from "../../src/config.ts";
-import { wrapperFor } from "../../src/crypto/wrap.ts";
+import { type Wrapper, wrapperFor } from "../../src/crypto/wrap.ts";
 import { directoryOf } from "../../src/http/objects.ts";
 import { randomBytes, newEventId as randomId } from "../../src/protocol/ids.ts";
 import type { ContractIndexRow, Rewrapped } from "../../src/rpc.ts";
@@ -72,6 +72,9 @@ describe("a batch", () => {
         );
       await test(storage);
     });
+  /** The first batch of a walk. */
+  const batchOf = (storage: DurableObjectStorage, wrapper: Wrapper) =>
+    new Rewrapper(storage, wrapper, COLUMNS).batch();
   const valuesOf = (storage: DurableObjectStorage) =>
     storage.sql
       .exec<{ id: number; secret: ArrayBuffer; hint: ArrayBuffer | null }>("SELECT * FROM one ORDER BY id")
@@ -82,6 +85,7 @@ describe("a batch", () => {
       const total = BATCH_VALUES + 10 + (BATCH_VALUES + 10) / 2;
       let batches = 0;
       let done = false;
+      const rewrapper = new Rewrapper(storage, between, COLUMNS);
       while (!done) {
         const isCurrent = (stored: ArrayBuffer | null) =>
           stored !== null && after.isCurrent(new Uint8Array(stored));
@@ -89,7 +93,7 @@ describe("a batch", () => {
           .flatMap(({ secret, hint }) => [secret, hint])
           .filter(isCurrent).length;
         expect(current).toBe(Math.min(batches * BATCH_VALUES, total));
-        ({ done } = rewrapBatch(storage, between, COLUMNS));
+        ({ done } = rewrapper.batch());
         batches += 1;
       }
       expect(batches).toBe(Math.ceil(total / BATCH_VALUES));
@@ -104,21 +108,40 @@ describe("a batch", () => {
     holding(3, (storage) => {
       const moved = before.wrap("moved", "elsewhere");
       storage.sql.exec("UPDATE one SET secret = ? WHERE id = 1", moved.buffer);
-      for (let n = 0; n < 2; n++)
-        expect(rewrapBatch(storage, between, COLUMNS)).toEqual({ done: true, damaged: 1 });
+      for (let n = 0; n < 2; n++) expect(batchOf(storage, between)).toEqual({ done: true, damaged: 1 });
       const [first, second] = valuesOf(storage);
       expect(new Uint8Array(second!.secret)).toEqual(moved);
       expect(after.unwrap(new Uint8Array(first!.secret), "one/secret/0/p")).toEqual({ n: 0 });
     }));
 
+  it("that fails leaves all as it was, and is repeated", () =>
+    holding(3, (storage) => {
+      const untouched = valuesOf(storage);
+      let isFailing = true;
+      const failing: Wrapper = {
+        ...between,
+        rewrap: (stored, place) => {
+          if (isFailing && place === "one/secret/2/p") throw new Error("out of memory");
+          return between.rewrap(stored, place);
+        },
+      };
+      const rewrapper = new Rewrapper(storage, failing, COLUMNS);
+      expect(() => rewrapper.batch()).toThrow("out of memory");
+      expect(valuesOf(storage)).toEqual(untouched);
+      isFailing = false;
+      expect(rewrapper.batch()).toEqual({ done: true, damaged: 0 });
+      for (const { id, secret } of valuesOf(storage))
+        expect(after.unwrap(new Uint8Array(secret), `one/secret/${id}/p`)).toEqual({ n: id });
+    }));
+
   it("writes nothing where nothing is under an older key, or there is none", () =>
     holding(2, (storage) => {
       const untouched = valuesOf(storage);
-      expect(rewrapBatch(storage, before, COLUMNS)).toEqual({ done: true, damaged: 0 });
+      expect(batchOf(storage, before)).toEqual({ done: true, damaged: 0 });
       expect(valuesOf(storage)).toEqual(untouched);
-      rewrapBatch(storage, between, COLUMNS);
+      batchOf(storage, between);
       const rewrapped = valuesOf(storage);
-      rewrapBatch(storage, between, COLUMNS);
+      batchOf(storage, between);
       expect(valuesOf(storage)).toEqual(rewrapped);
     }));
 });
