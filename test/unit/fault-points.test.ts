@@ -29,6 +29,9 @@ const NO_ROW: Readonly<Record<string, string>> = {
   "durable-objects/user-connection/auditing.ts":
     "reads: a page goes without a proof the log does not give in time",
   "durable-objects/user-connection/hearing.ts": "reads: the message comes again",
+  "src/console/console.tsx": "calls the API's own routes in the same isolate: their objects write",
+  "src/console/frame.tsx": "a function of its own name",
+  "src/console/script.ts": "runs in the operator's browser",
   "src/http/objects.ts":
     "hands out stubs: what a route calls is written by the object, and its caller repeats",
   "src/http/routes/calls.ts": "opens a socket: the object's commit comes before the answer",
