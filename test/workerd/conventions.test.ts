@@ -1,11 +1,12 @@
-// Idempotency-Key on every POST that creates: each POST of /openapi.json is in one of the lists here, and the lists
-// are tried. A new POST is not in one, so whoever adds it has to say which.
+// What holds of every operation of /openapi.json, tried at each. Idempotency-Key on every POST that creates: each POST
+// is in one of the lists here, and the lists are tried; whoever adds one has to say which it belongs to.
 
 import { reset } from "cloudflare:test";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+import { MAX_BODY_BYTES } from "../../src/http/middleware/body.ts";
 import { kinds } from "../../src/requests/registry.ts";
 import type { Peer } from "../support/peer.ts";
-import { type Body, call, connectedPeer, offerAndInvite } from "../support/worker.ts";
+import { type Answer, type Body, call, connectedPeer, offerAndInvite } from "../support/worker.ts";
 
 const PREFIX = "/api/v1/";
 const operations = kinds.flatMap((kind) => kind.operations.map((operation) => ({ kind, operation })));
@@ -78,6 +79,67 @@ const posts = async (): Promise<Map<string, Body>> => {
       .map(([path, { post }]) => [path.slice(PREFIX.length), post]),
   );
 };
+
+/** Every path of the description with its methods; ids are such as were never given out. */
+async function surface(): Promise<{ path: string; methods: string[]; takesBody: Set<string> }[]> {
+  const { body } = await call("GET", "/openapi.json");
+  return Object.entries(body.paths as Record<string, Body>).map(([path, operations]) => ({
+    path: path.replace(/\{[^}]+\}/g, "nothing"),
+    methods: Object.keys(operations).map((method) => method.toUpperCase()),
+    takesBody: new Set(
+      Object.entries(operations as Record<string, Body>)
+        .filter(([, { requestBody }]) => requestBody !== undefined)
+        .map(([method]) => method.toUpperCase()),
+    ),
+  }));
+}
+
+/** What is wrong with a refusal that should be of this code; undefined when nothing is. */
+const faultOf = ({ status, headers, body }: Answer, expected: string): string | undefined => {
+  const said = JSON.stringify(body);
+  if (headers.get("content-type") !== "application/problem+json") return `no problem: ${said}`;
+  if (!/^[1-9A-HJ-NP-Za-km-z]{22,23}$/.test(headers.get("x-request-id") ?? "")) return "no X-Request-Id";
+  const { type, title, detail, code, message } = body;
+  const isWhole = [type, title, detail, code].every((word) => typeof word === "string" && word !== "");
+  if (!isWhole || body.status !== status || message !== detail) return `not whole: ${said}`;
+  return code === expected ? undefined : `is ${code}`;
+};
+
+describe("a refusal", () => {
+  it("of a method that a path does not have is a problem of code not_found", async () => {
+    const tries = (await surface()).flatMap(({ path, methods }) => {
+      const other = ["DELETE", "PATCH", "PUT"].find((method) => !methods.includes(method));
+      return other === undefined || path.startsWith("/console") ? [] : [{ method: other, path }];
+    });
+    const faults = await Promise.all(
+      tries.map(async ({ method, path }) => faultOf(await call(method, path), "not_found")),
+    );
+    expect(tries.filter((_, at) => faults[at] !== undefined)).toEqual([]);
+    expect(tries.length).toBeGreaterThan(50);
+  });
+
+  it.each([
+    ["no JSON", "{", "application/json", "invalid_request"],
+    ["of another type", "a=b", "application/x-www-form-urlencoded", "invalid_request"],
+    ["too large", " ".repeat(MAX_BODY_BYTES + 1), "application/json", "payload_too_large"],
+  ])("of a body that is %s is a problem, wherever one is taken", async (_, raw, type, code) => {
+    const tries = (await surface()).flatMap(({ path, takesBody }) =>
+      // A page of a deployment that is moved may be larger.
+      code === "payload_too_large" && path.includes("/transfer/")
+        ? []
+        : [...takesBody].map((method) => ({ method, path })),
+    );
+    const faults = await Promise.all(
+      tries.map(async ({ method, path }) =>
+        faultOf(await call(method, path, { raw, headers: { "content-type": type } }), code),
+      ),
+    );
+    expect(tries.map((tried, at) => ({ ...tried, fault: faults[at] })).filter(({ fault }) => fault)).toEqual(
+      [],
+    );
+    expect(tries.length).toBeGreaterThan(30);
+  });
+});
 
 describe("every POST", () => {
   it("is in one of these lists, and in no other", async () => {
