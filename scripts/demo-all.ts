@@ -55,7 +55,11 @@ const policy: Policy = ({ kind, match_code_required }) => {
 };
 
 /** Runs every operation of every kind. Throws at the first that does not hold. */
-export async function runAllKinds(stack: Stack, dir: string): Promise<Row[]> {
+export async function runAllKinds(
+  stack: Stack,
+  dir: string,
+  purposeOf = (name: string) => `Show ${name}`,
+): Promise<Row[]> {
   const backend = new Backend(stack.baseUrl, stack.adminApiKey);
   const capabilities = [
     ...new Set(kinds.flatMap(({ operations }) => operations.flatMap((operation) => operation.capabilities))),
@@ -87,7 +91,7 @@ export async function runAllKinds(stack: Stack, dir: string): Promise<Row[]> {
 
   const rows: Row[] = [];
   const run = async (name: string, method: string, path: string, body: Body): Promise<Body> => {
-    const asked = await ask(backend, method, path, { user_id: userId, purpose: `Show ${name}`, ...body });
+    const asked = await ask(backend, method, path, { user_id: userId, purpose: purposeOf(name), ...body });
     const requestId = String(
       asked.request_id ?? asked.subscription_id ?? asked.session_id ?? asked.notification_id,
     );

@@ -36,6 +36,8 @@ export interface DescribedOperation {
 }
 
 export interface Surface {
+  /** As /openapi.json says it. */
+  document: object;
   components: Record<string, Schema>;
   /** By path, then by method in lower case. */
   paths: Record<string, Record<string, DescribedOperation>>;
@@ -52,10 +54,12 @@ export interface Surface {
 const ENTRY = `
 import { app } from "./src/http/app.ts";
 import { PROBLEMS } from "./src/http/errors.ts";
+import { openApiDocument } from "./src/http/openapi-document.ts";
 import { kinds } from "./src/requests/registry.ts";
 import { EVENT_TYPES, responseType, TEST_EVENT_TYPE } from "./src/webhooks/event.ts";
 export function surface() {
-  const { components, paths } = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
+  const document = openApiDocument(app);
+  const { components, paths } = document;
   const asks = {};
   const joins = [];
   for (const { getPath, operations } of kinds)
@@ -65,7 +69,7 @@ export function surface() {
     }
   const eventTypes = new Set([...EVENT_TYPES, TEST_EVENT_TYPE, ...kinds.map(({ name }) => responseType(name))]);
   const errors = Object.fromEntries(Object.entries(PROBLEMS).map(([code, { status }]) => [code, status]));
-  return { components: components.schemas, paths, asks, joins, errors, eventTypes: [...eventTypes].sort() };
+  return { document, components: components.schemas, paths, asks, joins, errors, eventTypes: [...eventTypes].sort() };
 }
 `;
 

@@ -32,6 +32,7 @@ function surfaceOf(paths: Surface["paths"], asks: Surface["asks"] = {}, joins: s
   const record = object({ contract });
   const approval = object({ statement: object({ v: { const: 1 } }) });
   return {
+    document: {},
     components: {
       ContractDetail: object({ record }),
       Request: object({ approval, status: { enum: ["pending", "approved"] } }),
