@@ -383,6 +383,7 @@ async function run(
   });
   await post("audit/verify", { user_id, entries: proof.entries, proof: proof.proof });
   await get("/log/checkpoint");
+  await get("audit/log");
 
   // People who are turned down and let in by hand.
   await backend.expect(200, "PUT", "offerings/by-hand", { ...OFFERING, acceptance: "manual" });
@@ -406,6 +407,8 @@ async function run(
     );
     await connecting;
     await person.close();
+    // Nothing was ever agreed with her: nothing is left to wait for.
+    if (decision === "reject") await backend.call("DELETE", `users/${pending.user_id}`, {});
   }
   await backend.expect(200, "DELETE", "offerings/by-hand");
 
@@ -425,7 +428,7 @@ async function run(
 
   // The end of what was made here.
   await backend.expect(200, "DELETE", `contracts/${contracts[0].contract_id}`, { reason: "The club closes" });
-  await backend.expect(202, "DELETE", `users/${everyone}`);
+  await backend.expect(202, "DELETE", `users/${everyone}`, { reason: "Asked for by the person" });
   await backend.expect(200, "DELETE", `registries/${registry_id}`);
   await backend.expect(200, "DELETE", `webhooks/${hook.webhook_id}`);
   return { recorder, document };

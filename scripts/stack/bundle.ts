@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join, relative } from "node:path";
+import { ensureDocsAssets } from "../docs-assets.ts";
 import { PROJECT_ROOT } from "./files.ts";
 
 /** Where a bundle lies: the folder holds index.js, the modules it imports, and miniflare.json. */
@@ -81,6 +82,7 @@ export async function runWranglerBuild(outdir: string, environment = ""): Promis
  * several processes at once: each builds in a folder of its own, and the first to finish wins.
  */
 export async function ensureBundle(): Promise<Bundle> {
+  ensureDocsAssets();
   const dir = join(CACHE_DIR, hashSources());
   if (existsSync(join(dir, OPTIONS_FILE))) return { dir };
   const building = `${dir}.${process.pid}.building`;

@@ -52,6 +52,8 @@ interface Recorded {
 const EXAMPLES = recorded as unknown as Record<string, Recorded>;
 
 interface Operation {
+  /** Left there by the router. */
+  middleware?: unknown;
   operationId?: string;
   description?: string;
   tags?: string[];
@@ -119,6 +121,9 @@ export function openApiDocument(app: App): Document {
     for (const method of METHODS) {
       const operation = item[method] as Operation | undefined;
       if (operation === undefined) continue;
+      delete operation.middleware;
+      if (method === "post" && takesKey(path, operation))
+        operation.parameters = [...(operation.parameters ?? []), IDEMPOTENCY_KEY];
       operation.operationId = operationId(method, path);
       for (const tag of operation.tags ?? []) used.add(tag);
       const example = EXAMPLES[`${method.toUpperCase()} ${path}`];

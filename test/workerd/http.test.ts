@@ -27,6 +27,7 @@ const EXPECTED_SCOPES: Record<string, string> = {
   "GET /ready": "public",
   "GET /.well-known/vettid-service": "public",
   "GET /openapi.json": "public",
+  "GET /docs": "public",
   "GET /log/checkpoint": "public",
   "GET /log/tile/{L}/{N}": "public",
   "GET /connect/{code}": "public",

@@ -1,8 +1,9 @@
-// /openapi.json: made from the routes' declarations, once per isolate.
+// /openapi.json: made from the routes' declarations, once per isolate; and /docs, the page that shows it.
 
 import { z } from "@hono/zod-openapi";
 import type { App } from "../app-env.ts";
 import { openApiDocument } from "../openapi-document.ts";
+import { docsHeaders, docsPage } from "../pages/docs.tsx";
 import { API_KEY_SCHEME, defineRoute } from "../route.ts";
 
 export function openApiRoutes(app: App): void {
@@ -35,6 +36,22 @@ export function openApiRoutes(app: App): void {
         // Anyone may read the description from a page of their own, a documentation viewer for example.
         "Access-Control-Allow-Origin": "*",
       }) as never;
+    },
+  );
+
+  app.openapi(
+    defineRoute("public", {
+      method: "get",
+      path: "/docs",
+      tags: ["Service"],
+      summary: "This description, to read and to try",
+      responses: {
+        200: { description: "The page.", content: { "text/html": { schema: z.string() } } },
+      },
+    }),
+    (c) => {
+      for (const [name, value] of Object.entries(docsHeaders)) c.header(name, value);
+      return c.html(docsPage(c.var.config.SERVICE_NAME), 200);
     },
   );
 }

@@ -25,8 +25,10 @@ const WITHOUT_EXAMPLES = new Set([
   "GET /openapi.json",
   // In maintenance only, and full of what is wrapped.
   "GET /api/v1/transfer",
-  "GET /api/v1/transfer/{object}/export",
-  "POST /api/v1/transfer/{object}/import",
+  "GET /api/v1/transfer/{object}/read",
+  "POST /api/v1/transfer/{object}/write",
+  // Only where the log has halted.
+  "POST /api/v1/audit/log/resume",
 ]);
 const EXAMPLE_TYPES = ["application/json"];
 
@@ -53,7 +55,8 @@ const callOf = (name: string) => {
 describe("the document", () => {
   it("is valid OpenAPI 3.1", async () => {
     const result = await new Validator().validate(JSON.parse(JSON.stringify(document)));
-    expect(result).toMatchObject({ valid: true });
+    expect(result.errors ?? []).toEqual([]);
+    expect(result.valid).toBe(true);
     expect(document.openapi).toMatch(/^3\.1\./);
   });
 
