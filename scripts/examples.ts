@@ -407,8 +407,6 @@ async function run(
     );
     await connecting;
     await person.close();
-    // Nothing was ever agreed with her: nothing is left to wait for.
-    if (decision === "reject") await backend.call("DELETE", `users/${pending.user_id}`, {});
   }
   await backend.expect(200, "DELETE", "offerings/by-hand");
 

