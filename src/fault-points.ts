@@ -307,6 +307,30 @@ export type FaultPoint = keyof typeof FAULT_POINTS;
 /** Places that other tests let fail, by what they are given in their place; and where those are. */
 export const TESTED_ELSEWHERE: readonly (FaultRow & { test: { file: string; title: string } })[] = [
   {
+    file: "durable-objects/directory/announcements.ts",
+    does: "hands events about the service itself to the Journal",
+    before: "the events, in the Directory",
+    after: "the events, in both",
+    crash: "the events are handed over again; the Journal knows each by its id",
+    repairedBy: "the Directory's alarm, set in the turn of the commit",
+    test: {
+      file: "test/workerd/discovery.test.ts",
+      title: "tells its event after a crash that came before the journal had it",
+    },
+  },
+  {
+    file: "durable-objects/directory/registries.ts",
+    does: "registers with a registry, or renews",
+    before: "the registry, noted with the time it is asked",
+    after: "the same, and whatever the registry keeps",
+    crash: "what it said is lost, and it is asked again: a registration says the same each time",
+    repairedBy: "the Directory's alarm, and the operator's next call",
+    test: {
+      file: "test/workerd/discovery.test.ts",
+      title: "that has yet to look is asked each hour; the same call asks at once",
+    },
+  },
+  {
     file: "durable-objects/transfer.ts",
     does: "takes in a page of an exported object's rows",
     before: "the pages before it",
