@@ -27,6 +27,8 @@ import { type Finding, ok, problem, warning } from "./finding.ts";
 
 const FEW_DAYS = 14;
 const REQUEST_TIMEOUT_MS = 3_000;
+const CONNECT_ATTEMPTS = 4;
+const CONNECT_PAUSE_MS = 250;
 /** Of the credentials made for the look into the users' account. */
 const PROBE_LIFETIME_SECONDS = 60;
 /** Stands for a user, a message space and an event in subjects; nobody has it. */
@@ -86,6 +88,8 @@ function lifetimeFinding(name: string, creds: string, mend: string): Finding {
 function whyNot(url: string, error: unknown): string {
   const code = (error as { code?: string }).code;
   const text = describeError(error);
+  // What the server says last may be lost with the connection.
+  if (code === undefined) return `${url} refuses the credentials, or breaks the connection off (${text})`;
   return code === "AUTHORIZATION_VIOLATION" || /authoriz|authentic/i.test(text)
     ? `${url} refuses the credentials (${text})`
     : `${url} cannot be reached (${text})`;
@@ -98,11 +102,16 @@ async function withSession(
   look: (nc: NatsConnection) => Promise<Finding[]>,
 ): Promise<Finding[]> {
   const { url, creds, inboxPrefix, mend } = options;
-  let nc: NatsConnection;
-  try {
-    nc = await connectWithCreds(url, creds, inboxPrefix);
-  } catch (error) {
-    return [problem(name, whyNot(url, error), mend)];
+  let nc: NatsConnection | undefined;
+  for (let attempt = 1; nc === undefined; attempt++) {
+    try {
+      nc = await connectWithCreds(url, creds, inboxPrefix);
+    } catch (error) {
+      // A server gives a client two seconds to answer; a busy machine may take longer.
+      const passing = (error as { code?: string }).code === undefined;
+      if (!passing || attempt >= CONNECT_ATTEMPTS) return [problem(name, whyNot(url, error), mend)];
+      await new Promise((resolve) => setTimeout(resolve, CONNECT_PAUSE_MS));
+    }
   }
   const refused: string[] = [];
   void (async () => {
