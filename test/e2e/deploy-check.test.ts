@@ -98,7 +98,6 @@ describe("clusters as they must be", () => {
     expect(refused.stdout).toContain("VAULT_KEK is not set");
     expect(refused.stdout).toContain("sample's address");
     expect(refused.stdout).toContain("nothing was deployed");
-    expect(run("--env", "moon").status).toBe(2);
   });
 });
 
