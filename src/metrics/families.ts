@@ -146,6 +146,18 @@ export const GAUGES = {
     type: "gauge",
     help: "Age of the oldest of vettid_audit_sink_waiting_entries, from when the shard was handed it; 0 when there is none.",
   },
+  vettid_revocations_up: {
+    type: "gauge",
+    help: "1 if the cluster was last seen to refuse every revoked user JWT it was asked about, 0 while that fails; absent without the operator's key.",
+  },
+  vettid_revocations_waiting: {
+    type: "gauge",
+    help: "Revoked user JWTs that the cluster was not seen to refuse yet; absent without the operator's key.",
+  },
+  vettid_kek_objects_left: {
+    type: "gauge",
+    help: "Objects that may still hold values under VAULT_KEK_PREVIOUS; absent while that is not set.",
+  },
 } as const satisfies Record<string, GaugeFamily>;
 export type GaugeName = keyof typeof GAUGES;
 

@@ -120,6 +120,9 @@ describe("NATS credentials", () => {
       user_jwt_lifetime_seconds: 7 * DAY_SECONDS,
       waiting: 0,
     });
+    const { body: metrics } = await backend.call("GET", "metrics");
+    expect(metrics).toContain("\nvettid_revocations_up 1\n");
+    expect(metrics).toContain("\nvettid_revocations_waiting 0\n");
     // The push is on the service's own chain.
     const { entries } = await backend.expect(200, "GET", "audit?operation=credentials.revoked");
     expect(entries.at(-1)).toMatchObject({ status: "success", response_summary: { listed: 1, added: 1 } });

@@ -6,10 +6,11 @@ import type { Env } from "../../env.ts";
 import { EXPOSITION_TYPE, Exposition, expositionText } from "../../metrics/exposition.ts";
 import { within } from "../../nats/session.ts";
 import { allBridges } from "../../nats/shards.ts";
-import type { BridgeMetrics, JournalMetrics } from "../../rpc.ts";
+import type { BridgeMetrics, JournalMetrics, KeysState } from "../../rpc.ts";
 import { allJournals } from "../../webhooks/shards.ts";
 import type { App } from "../app-env.ts";
 import { reportCalls } from "../middleware/measure.ts";
+import { directoryOf } from "../objects.ts";
 import { API_PREFIX, defineRoute } from "../route.ts";
 import { json } from "../schemas.ts";
 
@@ -86,17 +87,30 @@ function addJournal(exposition: Exposition, shard: string, found: JournalMetrics
   }
 }
 
+function addKeys(exposition: Exposition, found: KeysState | undefined): void {
+  if (found === undefined) return;
+  const { mode, waiting, problem } = found.nats_credentials;
+  if (mode === "revocable") {
+    exposition.gauge("vettid_revocations_up", {}, problem === undefined ? 1 : 0);
+    exposition.gauge("vettid_revocations_waiting", {}, waiting ?? 0);
+  }
+  const { objects_left } = found.vault_kek;
+  if (objects_left !== undefined) exposition.gauge("vettid_kek_objects_left", {}, objects_left);
+}
+
 async function gather(env: Env): Promise<Exposition> {
   // First, so that a scrape shows at least what this isolate has counted.
   await reportCalls(env);
-  const [bridges, journals] = await Promise.all([
+  const [bridges, journals, [keys]] = await Promise.all([
     askAll(allBridges(env).map((bridge) => bridge.metrics() as Promise<BridgeMetrics>)),
     askAll(allJournals(env).map((journal) => journal.metrics())),
+    askAll([directoryOf(env).keysState({ count: true })]),
   ]);
   const exposition = new Exposition();
   for (const [shard, found] of bridges.entries()) addBridge(exposition, String(shard), found);
   addStream(exposition, bridges);
   for (const [shard, found] of journals.entries()) addJournal(exposition, String(shard), found);
+  addKeys(exposition, keys);
   return exposition;
 }
 
