@@ -120,7 +120,8 @@ describe("NATS credentials", () => {
       user_jwt_lifetime_seconds: 7 * DAY_SECONDS,
       waiting: 0,
     });
-    const { body: metrics } = await backend.call("GET", "metrics");
+    const text = { headers: { accept: "text/plain" } };
+    const { body: metrics } = await backend.call("GET", "metrics", undefined, text);
     expect(metrics).toContain("\nvettid_revocations_up 1\n");
     expect(metrics).toContain("\nvettid_revocations_waiting 0\n");
     // The push is on the service's own chain.
