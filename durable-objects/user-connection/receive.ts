@@ -189,6 +189,17 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     const { vault } = change;
     const missing = missingData(vault.contractOf(row).offering_snapshot, payload.profile);
     if (missing.length > 0) return refuseMessage(change, header, row, "required_data_missing");
+    // Messages overtake each other, and a lost one comes again late: what the user said last stays.
+    if (header.seq < (vault.store.profile(row.contract_id)?.seq ?? 0)) {
+      change.audit({
+        contractId: row.contract_id,
+        operation: "profile.update",
+        status: "success",
+        request: { event_id: header.event_id },
+        response: { overtaken: true },
+      });
+      return { outcome: "stored" };
+    }
     change
       .audit({
         contractId: row.contract_id,
@@ -203,6 +214,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
           row.contract_id,
           vault.wrapper.wrap(payload.profile, `profiles/data/${row.contract_id}`),
           change.now,
+          header.seq,
         ),
       );
     return { outcome: "stored" };

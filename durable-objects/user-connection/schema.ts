@@ -191,6 +191,9 @@ export const SCHEMA: readonly string[] = [
   `-- The second in which the last NATS JWT was issued, and when (milliseconds) none issued so far is valid any more.
    ALTER TABLE contracts ADD COLUMN credentials_issued_at INTEGER;
    ALTER TABLE contracts ADD COLUMN credentials_until INTEGER;`,
+
+  `-- Number of the message the profile came with; 0: with the submission.
+   ALTER TABLE profiles ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;`,
 ];
 
 /** Every column that holds wrapped values; a test holds it against the tables. */

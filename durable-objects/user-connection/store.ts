@@ -382,19 +382,20 @@ export class Store {
     this.#storage.sql.exec("DELETE FROM connection_keys WHERE contract_id = ?", contractId);
   }
 
-  profile(contractId: string): { data: ArrayBuffer; updated_at: number } | undefined {
-    return this.#rows<{ data: ArrayBuffer; updated_at: number }>(
-      "SELECT data, updated_at FROM profiles WHERE contract_id = ?",
+  profile(contractId: string): { data: ArrayBuffer; updated_at: number; seq: number } | undefined {
+    return this.#rows<{ data: ArrayBuffer; updated_at: number; seq: number }>(
+      "SELECT data, updated_at, seq FROM profiles WHERE contract_id = ?",
       contractId,
     )[0];
   }
 
-  putProfile(contractId: string, data: Uint8Array, updatedAt: number): void {
+  putProfile(contractId: string, data: Uint8Array, updatedAt: number, seq = 0): void {
     this.#storage.sql.exec(
-      "INSERT OR REPLACE INTO profiles (contract_id, data, updated_at) VALUES (?, ?, ?)",
+      "INSERT OR REPLACE INTO profiles (contract_id, data, updated_at, seq) VALUES (?, ?, ?, ?)",
       contractId,
       binding(data),
       updatedAt,
+      seq,
     );
   }
 

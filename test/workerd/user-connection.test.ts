@@ -646,6 +646,34 @@ describe("an answer", () => {
 });
 
 describe("what is shared", () => {
+  it("stays what the user said last, when an earlier word arrives later", async () => {
+    const peer = await connect();
+    const update = (email: string) => peer.message(serviceId, "profile.update", { profile: { email } });
+    const [first, second, third] = [
+      await update("a@x.org"),
+      await update("b@x.org"),
+      await update("c@x.org"),
+    ];
+    for (const message of [second, first]) {
+      await deliver(peer, message);
+      expect(await object(peer).profile(caller.keyId)).toMatchObject({
+        ok: true,
+        value: { profile: { email: "b@x.org" } },
+      });
+    }
+    await deliver(peer, third);
+    expect(await object(peer).profile(caller.keyId)).toMatchObject({
+      ok: true,
+      value: { profile: { email: "c@x.org" } },
+    });
+    const entries = (await chain(peer)).filter(({ operation }) => operation === "profile.update");
+    expect(entries.map(({ response_summary }) => response_summary)).toEqual([
+      { fields: 1 },
+      { overtaken: true },
+      { fields: 1 },
+    ]);
+  });
+
   it("is read by the backend, each read leaving an entry, and follows the user's updates", async () => {
     const peer = await connect();
     expect(await object(peer).profile(caller.keyId)).toMatchObject({ ok: true, value: { profile: PROFILE } });

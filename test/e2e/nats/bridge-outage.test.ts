@@ -76,8 +76,17 @@ test(
       expect(tookMs).toBeLessThan(AT_ONCE_MS);
     }
     expect((await stack.state()).messagespace.last_error).toBeDefined();
+    // What an owner keeps and repeats is seen to wait, from the commit that made it.
+    const kept = { ...message(), madeAt: Date.now() - 5_000 };
+    expect(await stack.publish([kept])).toEqual(["failed"]);
+    const { unsent } = await stack.metrics();
+    expect(unsent.messages).toBe(1);
+    expect(unsent.oldestMs).toBeGreaterThanOrEqual(5_000);
+    expect((await stack.state()).oldest_unsent_seconds).toBeGreaterThanOrEqual(5);
     await stack.messageSpace.server.start();
     await publishedAgain();
+    expect(await stack.publish([kept])).toEqual(["stored"]);
+    expect((await stack.metrics()).unsent).toEqual({ messages: 0, oldestMs: 0 });
   },
   TEST_TIMEOUT_MS,
 );
