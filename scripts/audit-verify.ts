@@ -2,11 +2,12 @@
 // was seen before, witnesses' cosignatures, and a chain of entries with their places in the log.
 //
 //   npm run audit:verify -- <base_url> [--service <service_id>] [--witness <vkey>]… [--remember <file>]
-//                           [--chain <file>]… [--user <user_id>]… [--own]
+//                           [--chain <file>]… [--user <user_id>]… [--own] [--copy <file>]…
 //
 // Without a chain only the log is looked at. `--chain`: a file with `{ owner_id, entries, after?, proofs? }`, as the
 // answer of GET /api/v1/audit/{event_id}/proof is. `--user` and `--own` read chains with an API key of the scope
-// audit:read from AUDIT_API_KEY. `--remember`: what was seen is kept there and held against what is seen the next
+// audit:read from AUDIT_API_KEY. `--copy`: what a sink was sent (JSON Lines, or the body of a delivery); every chain
+// that is read is held against it. `--remember`: what was seen is kept there and held against what is seen the next
 // time; without it, and without a witness, whoever runs the service can show a history made up today.
 //
 // Ends with 0 when nothing was found, 1 when something was, 2 when it could not be done.
@@ -23,6 +24,7 @@ import {
   checkHistory,
   checkLeaf,
   checkTiles,
+  compareCopy,
   compareHashes,
   type Evidence,
   type FetchTile,
@@ -31,7 +33,7 @@ import {
   type SeenChain,
 } from "../src/audit/verify.ts";
 import { verifyOffer } from "../src/contracts/offer.ts";
-import type { AuditEntry } from "../src/protocol/audit.ts";
+import { type AuditEntry, auditEntry } from "../src/protocol/audit.ts";
 
 const TOO_MANY_REQUESTS = 429;
 /** Of a call that is told to wait each time. */
@@ -64,6 +66,8 @@ export interface VerifyOptions {
   witnesses?: readonly VerifierKey[];
   memory?: Memory;
   chains?: readonly ChainInput[];
+  /** Entries that sinks were sent, of any chains, in any order. */
+  copies?: readonly AuditEntry[];
   /** Owners whose chains are read over the API; "own" is the service's. */
   owners?: readonly string[];
   apiKey?: string;
@@ -275,6 +279,14 @@ export async function verifyAudit(options: VerifyOptions): Promise<Report> {
     const now = { hashes: reading.hashes, event_ids: reading.eventIds };
     const before = memory?.chains[owner];
     if (before !== undefined) own.push(...compareHashes(before, now, input.after));
+    const copied = (options.copies ?? []).filter((entry) => (entry.user_id ?? entry.service_id) === owner);
+    // An entry that is none is a finding already.
+    const whole = input.entries.filter((entry) => auditEntry.safeParse(entry).success) as AuditEntry[];
+    if (copied.length > 0 && whole.length === input.entries.length) {
+      const differing = compareCopy(copied, whole);
+      own.push(...differing);
+      if (differing.length === 0) held.push(`${copied.length} copied entries are in the chain of ${owner}`);
+    }
     if (unlogged)
       own.push({
         kind: "not_in_log",
@@ -334,6 +346,17 @@ function readChainFile(file: string): ChainInput {
   };
 }
 
+function readCopy(file: string): AuditEntry[] {
+  const text = readFileSync(file, "utf8").trim();
+  const lines = text === "" ? [] : text.split("\n").map((line) => JSON.parse(line) as unknown);
+  const delivery = lines.length === 1 ? (lines[0] as { data?: { entries?: unknown[] } }) : undefined;
+  return (delivery?.data?.entries ?? lines).map((entry) => {
+    const parsed = auditEntry.safeParse(entry);
+    if (!parsed.success) throw new Error(`${file}: a line is no entry`);
+    return parsed.data;
+  });
+}
+
 function witnessKey(text: string): VerifierKey {
   const key = parseVerifierKey(text);
   if (key?.type !== "cosignature")
@@ -351,12 +374,13 @@ async function main(): Promise<number> {
       chain: { type: "string", multiple: true, default: [] },
       user: { type: "string", multiple: true, default: [] },
       own: { type: "boolean", default: false },
+      copy: { type: "string", multiple: true, default: [] },
     },
   });
   const [baseUrl] = positionals;
   if (baseUrl === undefined || positionals.length > 1)
     throw new Error(
-      "usage: npm run audit:verify -- <base_url> [--service <id>] [--witness <vkey>]… [--remember <file>] [--chain <file>]… [--user <id>]… [--own]",
+      "usage: npm run audit:verify -- <base_url> [--service <id>] [--witness <vkey>]… [--remember <file>] [--chain <file>]… [--user <id>]… [--own] [--copy <file>]…",
     );
   const { remember } = values;
   const apiKey = process.env.AUDIT_API_KEY;
@@ -368,6 +392,7 @@ async function main(): Promise<number> {
       ? { memory: JSON.parse(readFileSync(remember, "utf8")) as Memory }
       : {}),
     chains: values.chain.map(readChainFile),
+    copies: values.copy.flatMap(readCopy),
     owners: [...values.user, ...(values.own ? ["own"] : [])],
     ...(apiKey === undefined ? {} : { apiKey }),
   });

@@ -10,8 +10,9 @@
 
 import { auditHashOf } from "../crypto/hash.ts";
 import { verifyJson } from "../crypto/signing.ts";
-import { auditEntry, CHAIN_START } from "../protocol/audit.ts";
+import { type AuditEntry, auditEntry, CHAIN_START } from "../protocol/audit.ts";
 import { equalBytes } from "../protocol/encoding.ts";
+import { parseRoutedId } from "../protocol/ids.ts";
 import { LABELS } from "../protocol/labels.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
 import type { OpenedCheckpoint } from "./checkpoint.ts";
@@ -196,6 +197,44 @@ export function compareHashes(seen: SeenChain, now: SeenChain, after = CHAIN_STA
       });
   }
   return findings;
+}
+
+const rowOf = ({ event_id }: Pick<AuditEntry, "event_id">): number => parseRoutedId(event_id)?.row ?? 0;
+
+/**
+ * Holds a chain against a copy that a sink was sent: entries in any order, some of them twice. Either may lack the
+ * beginning; the copy may lack the end, and what the sink has lost.
+ */
+export function compareCopy(copy: readonly AuditEntry[], entries: readonly AuditEntry[]): Finding[] {
+  const kept = [...new Map(copy.map((entry) => [entry.event_hash, entry])).values()].sort(
+    (one, other) => rowOf(one) - rowOf(other),
+  );
+  if (kept.length === 0) return [];
+  const twice = kept.find((entry, at) => at > 0 && rowOf(entry) === rowOf(kept[at - 1]!));
+  if (twice !== undefined)
+    return [
+      {
+        kind: "rewritten",
+        event_id: twice.event_id,
+        detail: "the copy has two entries in this one's place, both signed",
+      },
+    ];
+  const from = Math.max(rowOf(kept[0]!), entries[0] === undefined ? 0 : rowOf(entries[0]));
+  const seen = kept.filter((entry) => rowOf(entry) >= from);
+  const places = new Set(seen.map(rowOf));
+  const now = entries.filter((entry) => places.has(rowOf(entry)));
+  const chain = (of: readonly AuditEntry[]): SeenChain => ({
+    hashes: of.map(({ event_hash }) => event_hash),
+    event_ids: of.map(({ event_id }) => event_id),
+  });
+  return compareHashes(chain(seen), chain(now)).map(({ entry, ...finding }) => {
+    const found = entry === undefined ? undefined : now[entry];
+    return {
+      ...finding,
+      ...(found === undefined ? {} : { entry: entries.indexOf(found) }),
+      detail: `against the copy: ${finding.detail}`,
+    };
+  });
 }
 
 /** Opens a proof with its opening, and checks it against its own checkpoint. */

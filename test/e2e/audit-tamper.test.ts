@@ -29,6 +29,8 @@ let contractId: string;
 let witness: Witness;
 /** What an auditor saw before anything was touched. */
 let memory: Memory | undefined;
+/** What a sink had been sent of the chain by then. */
+let copies: AuditEntry[] = [];
 
 const storage = () => join(stack.dir, "worker", "storage");
 const kept = () => join(dir, "kept");
@@ -44,13 +46,16 @@ async function logged(): Promise<void> {
   }
 }
 
-const look = (options: { remembered?: boolean; witnessed?: boolean } = {}): Promise<Report> =>
+const look = (
+  options: { remembered?: boolean; witnessed?: boolean; copied?: boolean } = {},
+): Promise<Report> =>
   verifyAudit({
     baseUrl: stack.baseUrl,
     serviceId: stack.serviceId,
     owners: [userId],
     apiKey: stack.adminApiKey,
     ...(options.remembered === true && memory !== undefined ? { memory } : {}),
+    ...(options.copied === true ? { copies } : {}),
     ...(options.witnessed === true ? { witnesses: [parseVerifierKey(witness.vkey)!] } : {}),
   });
 
@@ -162,6 +167,7 @@ describe("a log nobody touched", () => {
     const report = await look({ witnessed: true });
     expect(report.findings).toEqual([]);
     ({ memory } = report);
+    ({ entries: copies } = await backend.expect(200, "GET", `audit?user_id=${userId}&limit=100`));
     expect(memory!.chains[userId]!.hashes.length).toBeGreaterThanOrEqual(4);
     // From here on the phone is off: what it would send belongs to no tampering.
     await person.vault.stop();
@@ -170,7 +176,7 @@ describe("a log nobody touched", () => {
     copy(witnessDir(), keptWitness());
     await stack.worker.start();
     await waitUntilReady(stack.worker);
-    expect((await look({ remembered: true, witnessed: true })).findings).toEqual([]);
+    expect((await look({ remembered: true, witnessed: true, copied: true })).findings).toEqual([]);
   });
 });
 
@@ -214,6 +220,7 @@ describe("only against what someone else holds", () => {
     });
     expect(kinds(await look())).not.toContain("truncated");
     expect(kinds(await look({ remembered: true }))).toContain("truncated");
+    expect(kinds(await look({ copied: true }))).toContain("truncated");
   });
 
   it("a chain rewritten whole with the service's own key, and logged anew, shows", async () => {
@@ -234,6 +241,7 @@ describe("only against what someone else holds", () => {
     await logged();
     expect((await look({ witnessed: true })).findings).toEqual([]);
     expect(kinds(await look({ remembered: true }))).toEqual(["rewritten"]);
+    expect(kinds(await look({ copied: true }))).toEqual(["rewritten"]);
   });
 });
 

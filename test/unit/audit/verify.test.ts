@@ -7,6 +7,7 @@ import {
   checkHistory,
   checkLeaf,
   checkTiles,
+  compareCopy,
   compareHashes,
   readChain,
   type SeenChain,
@@ -151,5 +152,45 @@ describe("the log", () => {
     expect(await kinds(checkLeaf(openings[1]!, 1, log.at(300), async () => undefined))).toEqual([
       "log_damaged",
     ]);
+  });
+});
+
+describe("a chain against a sink's copy", () => {
+  const kinds = (copy: AuditEntry[], entries: AuditEntry[]) =>
+    compareCopy(copy, entries).map(({ kind, entry }) => [kind, entry]);
+
+  it("is the same however the copy came: out of order, twice, with gaps, without beginning or end", () => {
+    const [first, second, third, fourth, fifth, sixth] = chain as [
+      AuditEntry,
+      AuditEntry,
+      AuditEntry,
+      AuditEntry,
+      AuditEntry,
+      AuditEntry,
+    ];
+    expect(kinds([fifth, sixth, first, second, third, fourth, second], chain)).toEqual([]);
+    expect(kinds([first, fourth], chain)).toEqual([]);
+    expect(kinds(chain.slice(2, 4), chain)).toEqual([]);
+    expect(kinds([], chain)).toEqual([]);
+  });
+
+  it("may have lost its beginning to pruning since", () => {
+    expect(kinds(chain, chain.slice(3))).toEqual([]);
+    expect(kinds(chain.slice(0, 2), chain.slice(3))).toEqual([]);
+  });
+
+  it("shows what was cut, removed, changed or rewritten", async () => {
+    expect(kinds(chain, chain.slice(0, 4))).toEqual([["truncated", undefined]]);
+    expect(kinds(chain, chain.toSpliced(2, 1))).toContainEqual(["removed", 2]);
+    const rewritten = await entriesFrom(6);
+    expect(kinds(chain, rewritten)).toEqual([["rewritten", 0]]);
+    expect(kinds(chain.slice(2), [...chain.slice(0, 2), ...rewritten.slice(2)])).toEqual([["rewritten", 2]]);
+    const changed = chain.with(3, { ...rewritten[3]!, event_id: chain[3]!.event_id });
+    expect(kinds(chain, changed)).toEqual([["changed", 3]]);
+  });
+
+  it("shows a copy that holds two chains", async () => {
+    const [, , other] = await entriesFrom(3);
+    expect(kinds([...chain, other!], chain)).toEqual([["rewritten", undefined]]);
   });
 });
