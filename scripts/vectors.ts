@@ -384,6 +384,57 @@ function offers(): VectorFile {
   };
 }
 
+const registry = identity(fixedBytes("registry key", 32));
+
+function discovery(): VectorFile {
+  const registration: Fields = {
+    v: 1,
+    registry: "registry.example",
+    service_id: service.id,
+    service_public_key: service.publicKeyText,
+    vault_url: "https://vault.service.example",
+    timestamp: ISSUED_AT,
+  };
+  const attestation: Fields = {
+    registry: "registry.example",
+    registry_key: registry.publicKeyText,
+    service_id: service.id,
+    statement: "Company checked against the trade register",
+    issued_at: ISSUED_AT,
+    expires_at: "2026-04-01T09:00:00.000Z",
+  };
+  const signed = (seed: Uint8Array, label: string, value: Fields) => ({
+    ...value,
+    signature: base64(labelledSignature(seed, label, value)),
+  });
+  return {
+    description:
+      "The domain's TXT record, a registration and the attestation that answers it; signatures cover everything but `signature`.",
+    section: "PROTOCOL §9",
+    cases: [
+      {
+        name: "a domain's record",
+        service_id: service.id,
+        public_key: service.publicKeyText,
+        record_name: "_vettid-service.service.example",
+        record_text: `service_id=${service.id};key=${hex(sha256(service.publicKey))}`,
+      },
+      {
+        name: "a registration",
+        seed_hex: hex(service.seed),
+        registration_signature: signatureCase(service.seed, "vettid-registration-v1", registration),
+        registration: signed(service.seed, "vettid-registration-v1", registration),
+      },
+      {
+        name: "an attestation",
+        seed_hex: hex(registry.seed),
+        attestation_signature: signatureCase(registry.seed, "vettid-attestation-v1", attestation),
+        attestation: signed(registry.seed, "vettid-attestation-v1", attestation),
+      },
+    ],
+  };
+}
+
 const contract: Fields = {
   v: 1,
   user_id: user.id,
@@ -783,6 +834,7 @@ export function vectorFiles(): Record<string, string> {
     "envelope.json": envelopes(),
     "receipt.json": receipts(),
     "offer.json": offers(),
+    "discovery.json": discovery(),
     "setup.json": setup(),
     "contract.json": contracts(),
     "approval.json": approvals(),

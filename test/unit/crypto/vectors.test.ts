@@ -14,6 +14,8 @@ import {
   verifyRevocation,
   verifyUserSignature,
 } from "../../../src/contracts/agreement.ts";
+import { verifyAttestation, verifyRegistration } from "../../../src/contracts/attestation.ts";
+import { domainRecordName, domainRecordText, findingIn } from "../../../src/contracts/domain.ts";
 import { verifyOffer } from "../../../src/contracts/offer.ts";
 import { encrypt } from "../../../src/crypto/aead.ts";
 import { importAgreementKey, sharedSecret } from "../../../src/crypto/agreement.ts";
@@ -278,6 +280,33 @@ test.each(casesOf("offer.json"))("offer: %s", async (_name, one) => {
   const at = Date.parse(one.offer.issued_at);
   const verified = await verifyOffer(one.offer, { pinnedServiceId: one.offer.service_id, now: at });
   expect(verified).toEqual({ ok: true, value: one.offer });
+});
+
+test.each(casesOf("discovery.json"))("discovery: %s", async (_name, one) => {
+  if (one.record_text !== undefined) {
+    const service = { serviceId: one.service_id, publicKey: one.public_key };
+    expect(domainRecordName("service.example")).toBe(one.record_name);
+    expect(domainRecordText(service)).toBe(one.record_text);
+    expect(findingIn([one.record_text], service)).toBe("verified");
+    return;
+  }
+  const { signature, ...signed } = one.registration ?? one.attestation;
+  const checked = one.registration_signature ?? one.attestation_signature;
+  await checkSignature(checked, one.seed_hex, signed);
+  expect(checked.signature).toBe(signature);
+  const verified =
+    one.registration === undefined
+      ? await verifyAttestation(one.attestation, {
+          serviceId: signed.service_id,
+          registry: signed.registry,
+          registryKey: signed.registry_key,
+          now: Date.parse(signed.issued_at),
+        })
+      : await verifyRegistration(one.registration, {
+          registry: signed.registry,
+          now: Date.parse(signed.timestamp),
+        });
+  expect(verified).toEqual({ ok: true, value: { ...signed, signature } });
 });
 
 test.each(casesOf("setup.json"))("NATS credentials: %s", async (name, one) => {
