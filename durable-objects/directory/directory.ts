@@ -190,6 +190,7 @@ export class Directory
   // ---- for the bridge -----------------------------------------------------------------------------------
 
   async clusterIsUp(): Promise<void> {
+    if (inMaintenance(this.env)) return;
     const { revocations } = await this.#open();
     this.ctx.waitUntil(revocations.look());
   }

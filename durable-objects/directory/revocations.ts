@@ -164,7 +164,7 @@ export class Revocations {
     }
   }
 
-  /** Writes down what the cluster was seen to hold. A change of the cluster is an operation of its own. */
+  /** Writes down what the cluster was seen to hold, and records it: a change of the cluster is an operation. */
   async #settle(valid: RevocationRow[], expired: RevocationRow[], pushed: boolean): Promise<void> {
     const { storage, ledger } = this.#deps;
     const fresh = valid.filter((row) => row.listed_at === null);
@@ -179,7 +179,8 @@ export class Revocations {
         );
       this.#forget(expired);
     };
-    if (!pushed) return storage.transactionSync(write);
+    // A push of a life that died before it could say so is recorded by this one.
+    if (!pushed && fresh.length === 0 && expired.length === 0) return;
     await ledger.change(() => ({
       answer: undefined,
       entry: {

@@ -330,6 +330,11 @@ describe("revoked credentials", () => {
     });
     const after = await account.onCluster();
     expect(after.list).toEqual({ [user.nkey]: user.issuedAt });
+    // It is recorded once, whichever life pushed it.
+    const recorded = await directoryOf(env).audit({ operation: "credentials.revoked", limit: 10 });
+    expect(recorded.ok && recorded.value.items).toMatchObject([
+      { response_summary: { listed: 1, added: 1 } },
+    ]);
     // What was pushed already is not pushed again.
     if (Object.keys(between.list).length > 0) expect(after.jwt).toBe(between.jwt);
   });

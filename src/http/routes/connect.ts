@@ -194,7 +194,9 @@ export function connectRoutes(app: App): void {
         request: {
           body: { required: true, content: json(lastingCredentialsRequest, "LastingCredentialsRequest") },
         },
-        responses: { 200: answer("Credentials for a day.", natsCredentials, "NatsCredentials") },
+        responses: {
+          200: answer("Credentials, good until `expires_at`.", natsCredentials, "NatsCredentials"),
+        },
       },
       ["signature_invalid", "not_found", "contract_required"],
     ),
