@@ -65,7 +65,11 @@ const WORD_CHARACTERS = 20;
 const Fact = ({ value }: { value: AuditSummary[string] }) => {
   if (typeof value !== "string") return <>{String(value)}</>;
   if (timestamp.safeParse(value).success) return <Time at={value} />;
-  return value.length > WORD_CHARACTERS ? <Id value={value} /> : <code>{value}</code>;
+  return value.length > WORD_CHARACTERS && /^[\w+/=-]+$/.test(value) ? (
+    <Id value={value} />
+  ) : (
+    <code>{value}</code>
+  );
 };
 
 const Summary = ({ of }: { of: AuditSummary }) => (
@@ -78,14 +82,40 @@ const Summary = ({ of }: { of: AuditSummary }) => (
   </>
 );
 
-export const OperationFilter = ({ action, operation }: { action: string; operation: string }) => (
+/** What was asked for, and what came of it. */
+const Summaries = ({ entry: { request_summary, response_summary } }: { entry: AuditEntry }) => (
+  <div>
+    <div class="chips">
+      <Summary of={request_summary} />
+    </div>
+    {Object.keys(response_summary).length > 0 && (
+      <div class="chips outcome">
+        <span class="quiet-text">
+          <span aria-hidden="true">→</span>
+          <span class="skip">Outcome: </span>
+        </span>
+        <Summary of={response_summary} />
+      </div>
+    )}
+  </div>
+);
+
+export const OperationFilter = ({
+  action,
+  operation,
+  example,
+}: {
+  action: string;
+  operation: string;
+  example: string;
+}) => (
   <form class="filters" method="get" action={action}>
     <Field
       label="Operation"
       name="operation"
       value={operation}
       mono
-      attributes={{ placeholder: "contract.paused", spellcheck: "false", autocapitalize: "none" }}
+      attributes={{ placeholder: example, spellcheck: "false", autocapitalize: "none" }}
     />
     <div class="actions">
       <button class="btn plain" type="submit">
@@ -129,10 +159,7 @@ export const Entries = ({
             </span>
           </>,
           <Badge status={entry.status} />,
-          <div class="chips">
-            <Summary of={entry.request_summary} />
-            <Summary of={entry.response_summary} />
-          </div>,
+          <Summaries entry={entry} />,
           <Time at={entry.timestamp} />,
           <a class="btn plain small-btn" href={`${base}/${encodeURIComponent(entry.event_id)}`}>
             Proof
@@ -254,13 +281,7 @@ export const ProofOf = ({
               ["Entry", <Id value={entry.event_id} long />],
               ["Hash", <Id value={entry.event_hash} long />],
               ["Hash before", <Id value={entry.previous_hash} long />],
-              [
-                "Facts",
-                <div class="chips">
-                  <Summary of={entry.request_summary} />
-                  <Summary of={entry.response_summary} />
-                </div>,
-              ],
+              ["Facts", <Summaries entry={entry} />],
               ["Entries to the head", String(proof.entries.length)],
               ["Cosigned by", <Cosigners heads={verdict.heads} />],
             ]}
@@ -436,7 +457,7 @@ export function auditPages(pages: Hono<ConsoleEnv>): void {
       content: (
         <>
           <Head title="Audit">{intro}</Head>
-          <OperationFilter action={BASE} operation={operation} />
+          <OperationFilter action={BASE} operation={operation} example="offering.published" />
           <Entries entries={found.entries} base={BASE} pruned={found.pruned_to !== undefined} />
           <Pager c={c} shown={found.entries.length} next={found.next_cursor} parameter="after" />
           <div class="part">

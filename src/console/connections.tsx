@@ -787,7 +787,7 @@ export function connectionPages(pages: Hono<ConsoleEnv>): void {
       contract,
       "/audit",
       <>
-        <OperationFilter action={base} operation={operation} />
+        <OperationFilter action={base} operation={operation} example="contract.paused" />
         <Entries entries={found.entries} base={base} pruned={found.pruned_to !== undefined} />
         <Pager c={c} shown={found.entries.length} next={found.next_cursor} parameter="after" />
       </>,

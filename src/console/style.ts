@@ -84,6 +84,7 @@ main:focus { outline: none; }
 .chip { background: var(--sunken); border-radius: .5rem; padding: .1rem .5rem; font-size: .8125rem; max-width: 100%; color: var(--text); }
 .chip .id code { max-width: 11ch; }
 .chip .copy { width: 1.5rem; height: 1.5rem; }
+.chips + .chips { margin-top: .35rem; }
 .id { display: inline-flex; align-items: center; gap: .25rem; max-width: 100%; vertical-align: middle; }
 .id code { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; max-width: 12.5ch; user-select: all; -webkit-user-select: all; }
 .id.long code { max-width: 24ch; }

@@ -206,7 +206,7 @@ const Deliveries = ({
       <>
         <Badge status={delivery.status} />
         {delivery.next_attempt_at !== undefined && (
-          <span class="sub">
+          <span class="sub nowrap">
             again <Time at={delivery.next_attempt_at} />
           </span>
         )}
