@@ -55,11 +55,9 @@ async function shootService(
 ): Promise<void> {
   await page.goto(inviteUrl);
   await shoot(page, "connect", view);
-  const docs = await page.goto(`${stack.baseUrl}/docs`);
-  if (docs?.ok()) {
-    await page.waitForLoadState("networkidle");
-    await shoot(page, "docs", view);
-  } else console.log("there is no /docs: no picture of it");
+  await page.goto(`${stack.baseUrl}/docs`);
+  await page.getByRole("button", { name: "Authorize" }).waitFor();
+  await shoot(page, "docs", view);
 
   await signIn(page, stack);
   await page.waitForTimeout(BUSY_MS);

@@ -112,6 +112,9 @@ const Who = ({ c }: { c: ConsoleContext }) => {
   return (
     <div class="who">
       <p>
+        <a href="/docs">API reference</a>
+      </p>
+      <p>
         Signed in with key <Id value={keyId} /> <span>({scopes.join(", ")})</span>
       </p>
       <form method="post" action={`${CONSOLE}/sign-out`}>
