@@ -683,7 +683,11 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   async audit(query: { after?: string; operation?: string; limit: number }): Promise<RpcResult<AuditPage>> {
     const vault = await this.#open();
-    if (vault === undefined) return { ok: true, value: { items: [] } };
+    if (vault === undefined) {
+      // Of someone who was erased: where the chain ended, so that who knew it sees that it was not cut.
+      const { n, head } = this.#store.chainEnd();
+      return { ok: true, value: { items: [], ...(n === 0 ? {} : { prunedTo: head }) } };
+    }
     const after = query.after === undefined ? { userId: vault.userId, row: 0 } : parseRoutedId(query.after);
     if (after === undefined || after.userId !== vault.userId)
       return fault("invalid_request", "after: not an entry of this user's chain");

@@ -8,6 +8,7 @@ import { DIRECTORY_NAME, Directory } from "../../durable-objects/directory/direc
 import { Journal } from "../../durable-objects/journal/journal.ts";
 import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
 import { verifyChain } from "../../src/audit/chain.ts";
+import { compareHashes } from "../../src/audit/verify.ts";
 import { configOf } from "../../src/config.ts";
 import { directoryOf } from "../../src/http/objects.ts";
 import { newEventId } from "../../src/protocol/ids.ts";
@@ -121,6 +122,7 @@ describe("a user who is erased", () => {
     await runDurableObjectAlarm(user(peer.id));
     expect(await erase(peer.id)).toMatchObject({ status: 202, body: begun.body });
     await receiptNotice(peer);
+    const chain = (await chainOf(peer.id)).entries;
     await erased(peer.id);
 
     const { erasure_id } = begun.body;
@@ -144,7 +146,15 @@ describe("a user who is erased", () => {
     expect((await call("GET", `/api/v1/contracts/${peer.contractId}`)).status).toBe(404);
     expect((await call("GET", `/api/v1/requests/${asked.body.request_id}`)).status).toBe(404);
     expect((await call("GET", `/api/v1/events?user_id=${peer.id}`)).body.events).toEqual([]);
-    expect((await chainOf(peer.id)).entries).toEqual([]);
+    // As after pruning: whoever remembers the chain sees that all of it was there.
+    const seen = {
+      hashes: chain.map(({ event_hash }: { event_hash: string }) => event_hash),
+      event_ids: chain.map(({ event_id }: { event_id: string }) => event_id),
+    };
+    const { entries, pruned_to } = await chainOf(peer.id);
+    expect(entries).toEqual([]);
+    expect(seen.hashes).toContain(pruned_to);
+    expect(compareHashes(seen, { hashes: [], event_ids: [] }, pruned_to)).toEqual([]);
     // The backend knows the erasure by its id; so does the service's own chain.
     expect(await toldOf(peer.id)).toContainEqual({
       type: "user.erased",
