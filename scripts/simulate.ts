@@ -77,7 +77,7 @@ function main(): void {
   const costs = costsFrom(report);
   const bridgeShards = serversFor(rate, bridgeWorkOf(costs), MOST_BUSY);
   const journalShards = serversFor(rate, costs.journalSeconds, MOST_BUSY);
-  const auditLogs = serversFor(rate, costs.leafSeconds, MOST_BUSY);
+  const auditLogs = serversFor(rate, costs.leafSeconds, MOST_BUSY - costs.logBatchSeconds);
   const run = (shape: { bridgeShards: number; journalShards: number; auditLogs: number }, at: number) => ({
     rate: at,
     ...shape,

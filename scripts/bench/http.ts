@@ -1,7 +1,8 @@
 // HTTP load from this process: connections kept alive, a fixed number of calls in flight, each timed.
 
-import { Pool } from "undici";
+import { type Dispatcher, Pool } from "undici";
 
+const BROKEN: ReadonlySet<string> = new Set(["ECONNRESET", "UND_ERR_SOCKET"]);
 const IDLE_CONNECTION_MS = 1_000;
 
 export interface Reply {
@@ -38,7 +39,7 @@ export class HttpClient {
 
   async call({ method, path, body, headers }: Call): Promise<Reply> {
     const started = performance.now();
-    const answer = await this.#pool.request({
+    const answer = await this.#send({
       method,
       path,
       headers: {
@@ -51,6 +52,16 @@ export class HttpClient {
     const text = await answer.body.text();
     const ms = performance.now() - started;
     return { status: answer.statusCode, body: text.startsWith("{") ? JSON.parse(text) : text, ms };
+  }
+
+  /** Once more where the connection broke: a busy machine is no finding. The call then counts with both tries. */
+  async #send(options: Parameters<Pool["request"]>[0]): Promise<Dispatcher.ResponseData<unknown>> {
+    try {
+      return await this.#pool.request(options);
+    } catch (error) {
+      if (!BROKEN.has((error as { code?: string }).code ?? "")) throw error;
+      return this.#pool.request(options);
+    }
   }
 
   /** A call that must answer with `status`. */
