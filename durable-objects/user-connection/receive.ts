@@ -19,6 +19,7 @@ import {
 } from "../../src/protocol/messages.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject } from "../../src/protocol/subjects.ts";
+import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import { heardPayload, isHeard } from "../../src/requests/registry.ts";
 import type { InboundMessage, InboundOutcome, OutboundMessage } from "../../src/rpc.ts";
 import { RECOVERY_MS } from "../heads.ts";
@@ -39,9 +40,12 @@ import { takeCapabilityRevocation } from "./narrowing.ts";
 import { destroyRetired, rotateAfterMessages, takeKeyRotate, takeKeyRotated } from "./rotating.ts";
 import { hasArrived, missingNumbers, type Received, take } from "./sequence.ts";
 import { takeSubmission } from "./setup.ts";
-import { type ContractRow, isRequest } from "./store.ts";
+import { type ContractRow, isRequest, openFrom } from "./store.ts";
 import type { Vault } from "./vault.ts";
 import { SHOWN_MISSING } from "./views.ts";
+
+/** A message named as missing is sent again at once, and not a third time so soon after: it is on its way. */
+const MISSING_RESEND_AFTER_MS = 2_000;
 
 type StoredReceipt = Pick<Receipt, "outcome" | "reason" | "request_status" | "event_hash">;
 
@@ -355,9 +359,27 @@ async function receiveReceipt(
   if (hasUnfinished(vault)) change.due(now);
   // It may have been the last thing an erasure waited for.
   if (vault.store.isErasing()) change.due(now);
+  fillGaps(change, row.contract_id, receipt.missing_seq);
   if (row.kind !== null) change.changed.push(row.event_id);
   await change.commit();
   return done;
+}
+
+/**
+ * Numbers the user's vault lacks: a stream lost what it had acknowledged. What is still kept is sent again now instead
+ * of at its next turn.
+ */
+function fillGaps(change: Change, contractId: string, missing: readonly number[] = []): void {
+  if (missing.length === 0) return;
+  const { vault, now } = change;
+  for (const row of vault.store.openRows(openFrom(vault.store.contracts()))) {
+    if (row.contract_id !== contractId || !missing.includes(row.seq)) continue;
+    if (row.sealed === null || row.next_send_at === null) continue;
+    const sentAt = row.next_send_at - resendPauseMs(row.sendings + 1);
+    if (row.sendings > 0 && sentAt > now - MISSING_RESEND_AFTER_MS) continue;
+    // By the alarm: it knows which copy the broker has acknowledged.
+    change.write(() => vault.store.updateOutgoing(row.n, { next_send_at: now })).due(now);
+  }
 }
 
 async function receiveSubmission(

@@ -7,6 +7,15 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Backend, LOGIN_OFFERING } from "../../scripts/stack/backend.ts";
+import type { Cluster } from "../../scripts/stack/cluster.ts";
+import { connectWithCreds } from "../../scripts/stack/nats-client.ts";
+import {
+  FROM_USER_STREAM,
+  MESSAGESPACE_STREAM,
+  type MessageSpaceMaterial,
+  makeUserCreds,
+  type ServiceSpaceMaterial,
+} from "../../scripts/stack/operator.ts";
 import { type Stack, startStack, waitUntilReady } from "../../scripts/stack/stack.ts";
 import { verifyChain } from "../../src/audit/chain.ts";
 import { verifyContractRecord } from "../../src/contracts/agreement.ts";
@@ -20,6 +29,7 @@ import { Person, PROFILE } from "./support/person.ts";
 
 const SHORTEST_EXPIRY_SECONDS = 60;
 const EXPIRY_TEST_TIMEOUT_MS = 120_000;
+const WAIT = { timeout: 20_000 };
 
 let dir: string;
 let stack: Stack;
@@ -45,6 +55,38 @@ async function connected(): Promise<{ person: Person; userId: string; contractId
   people.push(person);
   const contract = await person.vault.connect(invite_url, { profile: PROFILE });
   return { person, userId: contract.user_id, contractId: contract.contract_id };
+}
+
+/** A stream made anew without the rule that nothing may be deleted from it, and the means to delete. */
+async function streamWithDeletes(
+  cluster: Cluster<MessageSpaceMaterial> | Cluster<ServiceSpaceMaterial>,
+  name: string,
+) {
+  const { material, server } = cluster;
+  const account = "platform_account" in material ? material.platform_account : material.service_account;
+  const creds = await makeUserCreds({
+    name: "owner",
+    accountPublicKey: account.public_key,
+    issuerSeed: account.seed,
+    publish: ["$JS.API.>"],
+    subscribe: ["_INBOX.>"],
+  });
+  const session = await connectWithCreds(server.wsUrl, creds);
+  const { streams } = await session.jetstreamManager({ checkAPI: false });
+  const { config } = await streams.info(name);
+  await streams.delete(name);
+  await streams.add({ ...config, deny_delete: false });
+  const find = (subject: string) =>
+    streams.getMessage(name, { last_by_subj: subject }).catch(() => undefined);
+  return {
+    holds: async (subject: string) => (await find(subject)) !== undefined,
+    deleteMessage: async (subject: string) => {
+      const message = await find(subject);
+      expect(message).toBeDefined();
+      expect(await streams.deleteMessage(name, message!.seq)).toBe(true);
+    },
+    close: () => session.close(),
+  };
 }
 
 describe("connecting", () => {
@@ -289,6 +331,55 @@ describe("what goes wrong on the way", () => {
     await waitUntilReady(stack.worker);
     expect((await backend.settled(asked.request_id)).status).toBe("approved");
   });
+
+  it(
+    "a message deleted from a stream of either cluster is noticed, named, and sent again",
+    async () => {
+      const { person, userId, contractId } = await connected();
+      const connection = async () =>
+        (await backend.expect(200, "GET", `contracts/${contractId}`)).connection as {
+          received_seq: number;
+          missing_seq: number[];
+        };
+      const isOpen = (requestId: string) =>
+        person.vault.asks({ state: "open" }).some(({ request_id }) => request_id === requestId);
+
+      // The platform's cluster loses the first of two asks while the person is away.
+      const platform = await streamWithDeletes(stack.messageSpace, MESSAGESPACE_STREAM);
+      await person.vault.stop();
+      const asks = "MessageSpace.*.fromService.*.auth.request";
+      const lost = await backend.ask(userId, "later, and lost");
+      await expect.poll(() => platform.holds(asks), WAIT).toBe(true);
+      await platform.deleteMessage(asks);
+      const kept = await backend.ask(userId, "later");
+      await expect.poll(() => platform.holds(asks), WAIT).toBe(true);
+      person.vault.start();
+      await expect.poll(() => isOpen(kept.request_id), WAIT).toBe(true);
+      await expect.poll(() => isOpen(lost.request_id), WAIT).toBe(true);
+
+      // The service's cluster loses the first of two answers while the Worker is down and the person has gone again.
+      const service = await streamWithDeletes(stack.serviceSpace, FROM_USER_STREAM);
+      await stack.worker.kill();
+      await person.vault.answer(lost.request_id, { decision: "approved" });
+      await person.vault.answer(kept.request_id, { decision: "approved" });
+      const answerTo = ({ request_id }: { request_id: string }) =>
+        `ServiceSpace.*.fromUser.${userId}.auth.response.${request_id}`;
+      await expect.poll(() => service.holds(answerTo(kept)), WAIT).toBe(true);
+      await expect.poll(() => service.holds(answerTo(lost)), WAIT).toBe(true);
+      await person.vault.stop();
+      await service.deleteMessage(answerTo(lost));
+      await stack.worker.restart();
+      await waitUntilReady(stack.worker);
+      expect((await backend.settled(kept.request_id)).status).toBe("approved");
+      const { received_seq, missing_seq } = await connection();
+      expect(missing_seq).toEqual([received_seq - 1]);
+      person.vault.start();
+      expect((await backend.settled(lost.request_id)).status).toBe("approved");
+      expect((await connection()).missing_seq).toEqual([]);
+      await Promise.all([platform.close(), service.close()]);
+    },
+    EXPIRY_TEST_TIMEOUT_MS,
+  );
 
   it("a waiting call survives the Worker's restart", async () => {
     const { person, userId } = await connected();

@@ -17,6 +17,7 @@ import type { Receipt } from "../../src/protocol/messages.ts";
 import type { Offer, OfferingContent } from "../../src/protocol/offer.ts";
 import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { fromUserSubject } from "../../src/protocol/subjects.ts";
+import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import type { AskInput, InboundMessage, InboundOutcome, RequestView } from "../../src/rpc.ts";
 import { offeringContent } from "../support/offer.ts";
 import { type Opened, Peer } from "../support/peer.ts";
@@ -633,6 +634,53 @@ describe("an answer", () => {
     const view = await ask(peer);
     const { receipt } = await respond(peer, view, { change: { surprise: 1 } as never });
     expect(receipt).toMatchObject({ outcome: "refused", reason: "malformed" });
+  });
+
+  it("to a later message that names a missing number has it sent again at once, and not again right after", async () => {
+    const peer = await connect();
+    const [lost, arrived, later] = [
+      await ask(peer),
+      await ask(peer, { purpose: "Another" }),
+      await ask(peer, { purpose: "A third" }),
+    ];
+    const sending = () =>
+      runInDurableObject(stub(peer), (_: UserConnection, { storage }) =>
+        storage.sql
+          .exec<{ sendings: number; next_send_at: number }>(
+            "SELECT sendings, next_send_at FROM outgoing WHERE event_id = ?",
+            lost.request_id,
+          )
+          .one(),
+      );
+    const receipt = async (eventId: string) => {
+      await deliver(
+        peer,
+        await peer.message(
+          serviceId,
+          "receipt",
+          { event_id: eventId, received_at: toTimestamp(Date.now()), outcome: "stored", missing_seq: [1] },
+          { ref: eventId },
+        ),
+      );
+      // It is set for now: it has fired, or does so here.
+      await runDurableObjectAlarm(stub(peer));
+    };
+    const first = await sending();
+    expect(first.sendings).toBe(0);
+    await receipt(arrived.request_id);
+    await expect.poll(async () => (await sending()).next_send_at).toBeGreaterThan(first.next_send_at);
+    // As it stands once the broker has acknowledged the first sending, and it was sent again a moment ago.
+    const sentAgain = { sendings: 1, next_send_at: Date.now() + resendPauseMs(2) };
+    await runInDurableObject(stub(peer), (_: UserConnection, { storage }) => {
+      storage.sql.exec(
+        "UPDATE outgoing SET sendings = ?, next_send_at = ? WHERE event_id = ?",
+        sentAgain.sendings,
+        sentAgain.next_send_at,
+        lost.request_id,
+      );
+    });
+    await receipt(later.request_id);
+    expect(await sending()).toEqual(sentAgain);
   });
 
   it("that arrives out of order shows the gap, until the missing one comes", async () => {
