@@ -23,7 +23,7 @@ describe("load while everything is killed once", () => {
         });
       const code = await new Promise((resolve) => child.once("close", resolve));
       expect(output).toMatch(/lost +0\ndoubled +0\ndisagreeing +0\nstuck +0/);
-      expect(output).toContain("through 6 kills");
+      expect(output).toContain("through 8 kills");
       expect(code).toBe(0);
     },
     TEST_TIMEOUT_MS,
