@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 // Both name what the set-ups provide.
 import type {} from "./test/discovery-setup.ts";
 import type {} from "./test/global-setup.ts";
@@ -24,11 +24,36 @@ const E2E_HOOK_TIMEOUT_MS = 60_000;
  */
 const MAX_STACKS = 4;
 
+const FAULTS_TEST = "test/workerd/faults.test.ts";
+
+/**
+ * Every place that can break, broken: two minutes of its own, so not part of every run. FAULTS=1 adds it, FAULTS=all
+ * its longer form.
+ */
+const faults = {
+  plugins: [
+    cloudflareTest(({ inject }) => ({
+      wrangler: { configPath: "./wrangler.toml" },
+      miniflare: { bindings: inject("workerBindings") },
+    })),
+  ],
+  test: {
+    name: "faults",
+    include: [FAULTS_TEST],
+    // Clusters of its own: what users send goes through its bridge.
+    globalSetup: ["./test/global-setup.ts", "./test/webhook-receiver-setup.ts"],
+    testTimeout: WORKERD_TEST_TIMEOUT_MS,
+    sequence: { groupOrder: 1 },
+  },
+} satisfies TestProjectConfiguration;
+
 export default defineConfig({
   test: {
     reporters: ["default", "./test/summary-reporter.ts"],
     // The Worker logs every call: of interest where a test fails.
     silent: "passed-only",
+    // What faults.test.ts makes fail may fail in work that nobody waits for: there it has to, and is no error.
+    onUnhandledError: (error) => error.name !== "Injected",
     projects: [
       {
         test: {
@@ -54,6 +79,7 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["test/workerd/**/*.test.{ts,tsx}"],
+          exclude: [FAULTS_TEST],
           globalSetup: [
             "./test/global-setup.ts",
             "./test/wycheproof-setup.ts",
@@ -69,6 +95,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      ...(process.env.FAULTS === undefined ? [] : [faults]),
       {
         test: {
           name: "e2e",

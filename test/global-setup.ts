@@ -13,6 +13,8 @@ declare module "vitest" {
     /** Every setting and secret of the Worker: already in `env` of the tests. */
     workerBindings: Record<string, string>;
     serviceId: string;
+    /** FAULTS=all in the environment: see test/workerd/faults.test.ts. */
+    allFaults: boolean;
     /** Text of the first admin key. */
     adminApiKey: string;
     serviceSpace: {
@@ -53,6 +55,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     } = workerBindings(identity, serviceSpace, messageSpace, PUBLIC_URL);
     project.provide("workerBindings", bindings);
     project.provide("serviceId", serviceId);
+    project.provide("allFaults", process.env.FAULTS === "all");
     project.provide("adminApiKey", identity.admin_api_key);
     project.provide("serviceSpace", {
       ws: serviceSpace.server.wsUrl,
