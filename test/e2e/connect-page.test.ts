@@ -1,32 +1,16 @@
 // The page behind an invite, in a real browser: what it says, that it fits a phone, that everyone can use it, and
 // that it loads and runs nothing. Screenshots go to test-results/connect-page/ to be looked at.
 
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import axe, { type AxeResults } from "axe-core";
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import decodeQR from "qr/decode.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Stack, startStack } from "../../scripts/stack/stack.ts";
+import { CHROMIUM, expectUsable, hasChromium, launchBrowser, SCHEMES, WIDTHS } from "./support/browser.ts";
 
-const CHROMIUM = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const SCREENSHOTS = "test-results/connect-page";
-const WIDTHS = [
-  { name: "phone", width: 360, height: 760 },
-  { name: "desktop", width: 1280, height: 860 },
-] as const;
-const SCHEMES = ["light", "dark"] as const;
 
 const membership = {
   name: "Membership",
@@ -90,7 +74,7 @@ const awkward = {
   acceptance: "automatic",
 };
 
-describe.skipIf(!existsSync(CHROMIUM))(`the connect page (Chromium at ${CHROMIUM})`, () => {
+describe.skipIf(!hasChromium)(`the connect page (Chromium at ${CHROMIUM})`, () => {
   const dir = mkdtempSync(join(tmpdir(), "service-vault-connect-"));
   let stack: Stack;
   let browser: Browser;
@@ -141,7 +125,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the connect page (Chromium at ${CHROMIUM
       dir,
       vars: { SERVICE_NAME: "Kastanie Books", SERVICE_TYPE: "bookshop", SERVICE_DOMAIN: "kastanie.example" },
     });
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    browser = await launchBrowser();
     await api("PUT", "offerings/membership", membership);
   });
 
@@ -152,16 +136,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the connect page (Chromium at ${CHROMIUM
   });
 
   async function looksRight(page: Page, shot: string): Promise<void> {
-    const overflow = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
-    expect(overflow, `${shot}: horizontal scroll`).toBeLessThanOrEqual(0);
-    await page.evaluate(axe.source);
-    const { violations } = await page.evaluate<AxeResults>(
-      "axe.run(document, { resultTypes: ['violations'] })",
-    );
-    expect(
-      violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`),
-      shot,
-    ).toEqual([]);
+    await expectUsable(page, shot);
     await page.screenshot({ path: join(SCREENSHOTS, `${shot}.png`), fullPage: true });
   }
 

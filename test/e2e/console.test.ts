@@ -2,39 +2,23 @@
 // done there, and what keeps others out. Every page fits a phone and a desktop, in light and dark, and can be used by
 // everyone. With SCREENSHOTS=1 each is checked in all four, and pictures go to test-results/console/ to be looked at.
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import axe, { type AxeResults } from "axe-core";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OFFERINGS, STORY_VARS, type Story, tellStory } from "../../scripts/screenshots/story.ts";
 import { Backend } from "../../scripts/stack/backend.ts";
 import { type Stack, startStack } from "../../scripts/stack/stack.ts";
+import { CHROMIUM, expectUsable, hasChromium, launchBrowser, SCHEMES, WIDTHS } from "./support/browser.ts";
 
-const CHROMIUM = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const SCREENSHOTS = "test-results/console";
 const TAKES_SCREENSHOTS = process.env.SCREENSHOTS !== undefined;
-const WIDTHS = [
-  { name: "phone", width: 360, height: 760 },
-  { name: "desktop", width: 1280, height: 860 },
-] as const;
-const SCHEMES = ["light", "dark"] as const;
 const STEP_TIMEOUT_MS = 15_000;
 
-describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, () => {
+describe.skipIf(!hasChromium)(`the console (Chromium at ${CHROMIUM})`, () => {
   const dir = mkdtempSync(join(tmpdir(), "service-vault-console-"));
   let stack: Stack;
   let story: Story;
@@ -62,10 +46,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
 
   beforeAll(async () => {
     mkdirSync(SCREENSHOTS, { recursive: true });
-    [stack, browser] = await Promise.all([
-      startStack({ dir, vars: STORY_VARS }),
-      chromium.launch({ executablePath: CHROMIUM, args: FLAGS }),
-    ]);
+    [stack, browser] = await Promise.all([startStack({ dir, vars: STORY_VARS }), launchBrowser()]);
     backend = new Backend(stack.baseUrl, stack.adminApiKey);
     story = await tellStory(stack, readFileSync(stack.userVaultCredsFile, "utf8"));
     receiver = createServer((request, response) => {
@@ -101,7 +82,6 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
    * have every size's layout and every scheme's colours.
    */
   async function looksRight(shot: string): Promise<void> {
-    await page.evaluate(axe.source);
     for (const size of WIDTHS)
       for (const colorScheme of SCHEMES) {
         const isChecked = (size.name === "phone") === (colorScheme === "light");
@@ -109,15 +89,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the console (Chromium at ${CHROMIUM})`, 
         await page.setViewportSize(size);
         await page.emulateMedia({ colorScheme });
         const name = `${shot}-${size.name}-${colorScheme}`;
-        const overflow = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
-        expect(overflow, `${name}: horizontal scroll`).toBeLessThanOrEqual(0);
-        const { violations } = await page.evaluate<AxeResults>(
-          "axe.run(document, { resultTypes: ['violations'] })",
-        );
-        expect(
-          violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`),
-          name,
-        ).toEqual([]);
+        await expectUsable(page, name);
         if (TAKES_SCREENSHOTS)
           await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
       }

@@ -2,12 +2,11 @@
 // API. Real resolvers of DNS over HTTPS, the example registry, a user's vault that believes none of it unseen, and a
 // real browser. Screenshots go to test-results/docs-page/ to be looked at.
 
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ServerType, serve } from "@hono/node-server";
-import axe, { type AxeResults } from "axe-core";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Registry } from "../../examples/registry/registry.ts";
 import { Backend } from "../../scripts/stack/backend.ts";
@@ -16,10 +15,10 @@ import { type Stack, startStack } from "../../scripts/stack/stack.ts";
 import { openSqliteStore, type Preview, UserVault } from "../../sdk/user-vault/index.ts";
 import { importSigningKey } from "../../src/crypto/signing.ts";
 import { type Resolver, startResolver } from "../support/resolver.ts";
+import { hasChromium, launchBrowser, violations } from "./support/browser.ts";
 
 const DOMAIN = "kastanie.example";
 const NAME = `_vettid-service.${DOMAIN}`;
-const CHROMIUM = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
 const SCREENSHOTS = "test-results/docs-page";
 const STEP_TIMEOUT_MS = 15_000;
 
@@ -194,14 +193,14 @@ describe("a registry", () => {
   });
 });
 
-describe.skipIf(!existsSync(CHROMIUM))("the API's page", () => {
+describe.skipIf(!hasChromium)("the API's page", () => {
   let browser: Browser;
   let page: Page;
   const noise: string[] = [];
 
   beforeAll(async () => {
     mkdirSync(SCREENSHOTS, { recursive: true });
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+    browser = await launchBrowser();
     page = await browser.newPage();
     page.setDefaultTimeout(STEP_TIMEOUT_MS);
     page.on("console", (message) => {
@@ -215,15 +214,10 @@ describe.skipIf(!existsSync(CHROMIUM))("the API's page", () => {
   });
   afterAll(() => browser?.close());
 
-  const serious = async () => {
-    await page.evaluate(axe.source);
-    const { violations } = (await page.evaluate(
-      "axe.run(document, { resultTypes: ['violations'] })",
-    )) as AxeResults;
-    return violations
+  const serious = async () =>
+    (await violations(page))
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(" ")).join(", ")}`);
-  };
   const show = async (width: number, height: number, scheme: "light" | "dark") => {
     await page.setViewportSize({ width, height });
     await page.emulateMedia({ colorScheme: scheme });

@@ -2,35 +2,19 @@
 // match code, says that it was not them, and leaves. Every screen fits a phone and a desktop, in light and dark, and
 // can be used by everyone. Screenshots go to test-results/phone-page/ to be looked at.
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import axe, { type AxeResults } from "axe-core";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Phone, startPhone } from "../../scripts/phone/phone.ts";
 import { Backend } from "../../scripts/stack/backend.ts";
 import { type Stack, startStack } from "../../scripts/stack/stack.ts";
 import { domainRecordText } from "../../src/contracts/domain.ts";
+import { CHROMIUM, expectUsable, hasChromium, launchBrowser, SCHEMES, WIDTHS } from "./support/browser.ts";
 
-const CHROMIUM = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const SCREENSHOTS = "test-results/phone-page";
-const WIDTHS = [
-  { name: "phone", width: 360, height: 760 },
-  { name: "desktop", width: 1280, height: 860 },
-] as const;
-const SCHEMES = ["light", "dark"] as const;
 const STEP_TIMEOUT_MS = 15_000;
 
 const OFFERING = {
@@ -70,7 +54,7 @@ const OFFERING = {
   match_code: true,
 };
 
-describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, () => {
+describe.skipIf(!hasChromium)(`the phone (Chromium at ${CHROMIUM})`, () => {
   const dir = mkdtempSync(join(tmpdir(), "service-vault-phone-"));
   let stack: Stack;
   let phone: Phone;
@@ -101,7 +85,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
           ? [[domainRecordText({ serviceId, publicKey: stack.identity.signing_public_key })]]
           : [],
     });
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    browser = await launchBrowser();
     context = await browser.newContext({ viewport: WIDTHS[0], deviceScaleFactor: 2 });
     context.setDefaultTimeout(STEP_TIMEOUT_MS);
     page = await context.newPage();
@@ -133,16 +117,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`the phone (Chromium at ${CHROMIUM})`, ()
         await page.setViewportSize(size);
         await page.emulateMedia({ colorScheme });
         const name = `${shot}-${size.name}-${colorScheme}`;
-        const overflow = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
-        expect(overflow, `${name}: horizontal scroll`).toBeLessThanOrEqual(0);
-        await page.evaluate(axe.source);
-        const { violations } = await page.evaluate<AxeResults>(
-          "axe.run(document, { resultTypes: ['violations'] })",
-        );
-        expect(
-          violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`),
-          name,
-        ).toEqual([]);
+        await expectUsable(page, name);
         await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
       }
     await page.setViewportSize(WIDTHS[0]);
