@@ -10,6 +10,9 @@
 //
 // Cost: one row for each confirmed head, however many entries it covers, and one for the alarm where none is set
 // sooner. Nothing here is on the path of a request: it begins after the commit and no step waits for it.
+//
+// The note of a head may confirm more about the entries it covers (`mayNote`): a user's object has their events in the
+// same rows, and so needs no row to say that the Journal has them.
 
 import { atPoint } from "../src/at-point.ts";
 import { LEAF_SALT_BYTES, type LeafOpening, leafOf } from "../src/audit/leaf.ts";
@@ -76,6 +79,8 @@ export interface HeadCarrierDeps {
   exists(): boolean;
   /** Hands leaves to a shard of the Journal. */
   offer(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
+  /** Whether a logged head may be noted; what else its note confirms must be so. Asked again with the next `carry`. */
+  mayNote?(n: number): boolean;
   /** Makes sure the alarm fires no later than this, and that `carry` is called then. */
   wakeBy(at: number): void;
 }
@@ -195,7 +200,7 @@ export class HeadCarrier {
   }
 
   async #run(): Promise<void> {
-    const { ownerId, offer, sql, wakeBy } = this.#deps;
+    const { ownerId, offer, mayNote, sql, wakeBy } = this.#deps;
     try {
       while (this.#next() !== undefined) {
         await sleep(GATHER_MS);
@@ -209,6 +214,7 @@ export class HeadCarrier {
         if (!answer.ok) return wakeBy(Date.now() + RETRY_MS);
         const [{ index } = {}] = answer.value;
         if (index === undefined) throw new Error("the log answered for no leaf");
+        if (mayNote?.(next.n) === false) return wakeBy(Date.now() + RETRY_MS);
         atPoint("head.noted", () =>
           sql.exec(
             // Not where the entry was erased while its head was on its way.

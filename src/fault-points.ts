@@ -85,10 +85,18 @@ export const FAULT_POINTS = {
   },
   "user.tell_noted": {
     file: "durable-objects/user-connection/outbox.ts",
-    does: "deletes events the Journal has",
+    does: "deletes events the Journal has; those in an entry's row are confirmed by `head.noted`, and until then in memory",
     before: "the events, in both",
     after: "the events, in the Journal",
     crash: "the events are handed over again",
+    repairedBy: ALARM_REPEATS,
+  },
+  "user.tell_confirmed": {
+    file: "durable-objects/user-connection/outbox.ts",
+    does: "takes events the Journal has out of entries that no logged head has covered for half a minute",
+    before: "the events, in both",
+    after: "the events, in the Journal",
+    crash: "the events are handed over again; the Journal knows each by its id",
     repairedBy: ALARM_REPEATS,
   },
   "user.publish": {

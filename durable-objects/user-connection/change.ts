@@ -247,13 +247,17 @@ export class Change {
       head = entry.event_hash;
       entries.push({ n, text: JSON.stringify(entry), hash: head, salt: randomBytes(LEAF_SALT_BYTES) });
     }
+    // Events go along in the row of the step's last entry; a callback URL does not stay as long as an entry does.
+    const rides = entries.length > 0 && this.#events.every(({ callback }) => callback === null);
+    const events = this.#events.map(({ text }) => text);
     atPoint("user.commit", () => {
       vault.storage.transactionSync(() => {
         // A look at what is due makes nothing of a user who was erased meanwhile.
         if (!this.isEmpty) store.create(vault.userId);
         for (const write of this.#writes) write(entries[0]?.hash ?? "");
-        for (const entry of entries) store.insertAudit(entry.n, entry.text, entry.salt);
-        for (const event of this.#events) store.insertEvent(event.text, event.callback);
+        for (const entry of entries)
+          store.insertAudit(entry.n, entry.text, entry.salt, entry.n === n && rides ? events : []);
+        if (!rides) for (const event of this.#events) store.insertEvent(event.text, event.callback, n);
       });
       if (!this.isEmpty) store.created();
       // Behind what carries the new head into the audit log once this step is over.

@@ -84,7 +84,7 @@ function isReady(vault: Vault, { requested_at }: ErasureRow): boolean {
       (row) => row.indexed_version < row.index_version || store.connectionKeyIds(row.contract_id).length > 0,
     ) ||
     store.openRows(openFrom(contracts)).some(({ sealed }) => sealed !== null) ||
-    store.events(1).length > 0 ||
+    store.untold(1).length > 0 ||
     heads.isBehind() ||
     feeder.isBehind();
   return !waits || vault.now() >= requested_at + LAST_WAIT_MS;

@@ -6,10 +6,12 @@ import { atPoint } from "../../src/at-point.ts";
 import type { Env } from "../../src/env.ts";
 import { bridgeFor } from "../../src/nats/shards.ts";
 import { isReceipted } from "../../src/protocol/messages.ts";
+import { toTimestamp } from "../../src/protocol/primitives.ts";
 import { resendPauseMs } from "../../src/requests/lifecycle.ts";
 import type { OutboundMessage } from "../../src/rpc.ts";
 import type { WebhookEvent } from "../../src/webhooks/event.ts";
 import { journalFor } from "../../src/webhooks/shards.ts";
+import { RECOVERY_MS } from "../heads.ts";
 import type { Serial } from "../serial.ts";
 import type { Change } from "./change.ts";
 import type { OutgoingRow, SealedRow, Store } from "./store.ts";
@@ -83,28 +85,39 @@ export class Outbox {
 
   async #tellAll(vault: Vault): Promise<void> {
     for (;;) {
-      const rows = this.#store.events(EVENT_BATCH);
-      const last = rows.at(-1);
-      if (last === undefined) return;
+      const rows = this.#store.untold(EVENT_BATCH);
+      if (rows.length === 0) return;
       try {
         // Repeated after a crash: the Journal knows an event by its id.
-        const entries = rows.map(({ event, callback }) => ({
-          event: JSON.parse(event) as WebhookEvent,
-          ...(callback === null
-            ? {}
-            : {
-                callbackUrl: new TextDecoder().decode(
-                  vault.wrapper.unwrapBytes(new Uint8Array(callback), "events/callback"),
-                ),
-              }),
-        }));
+        const entries = rows.flatMap(({ events, callback }) =>
+          (JSON.parse(events) as WebhookEvent[]).map((event) => ({
+            event,
+            ...(callback === null
+              ? {}
+              : {
+                  callbackUrl: new TextDecoder().decode(
+                    vault.wrapper.unwrapBytes(new Uint8Array(callback), "events/callback"),
+                  ),
+                }),
+          })),
+        );
         await atPoint("user.tell", () => journalFor(this.#env, vault.userId).append(entries));
       } catch {
         vault.wakeBy(vault.now() + RETRY_MS);
         return;
       }
-      atPoint("user.tell_noted", () => this.#store.deleteEvents(last.n));
+      atPoint("user.tell_noted", () => this.#store.told(rows));
     }
+  }
+
+  /**
+   * For the alarm: what the Journal has is confirmed without the logged head that is usually its confirmation too, if
+   * that is late. The log may be away for longer than the Journal knows an event by its id.
+   */
+  async tellForGood(vault: Vault): Promise<void> {
+    await this.tell(vault);
+    const writtenBy = toTimestamp(vault.now() - RECOVERY_MS);
+    atPoint("user.tell_confirmed", () => this.#store.confirmTold(writtenBy));
   }
 
   /**

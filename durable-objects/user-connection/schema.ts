@@ -194,6 +194,13 @@ export const SCHEMA: readonly string[] = [
 
   `-- Number of the message the profile came with; 0: with the submission.
    ALTER TABLE profiles ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;`,
+
+  `-- JSON texts of the events this entry's step tells: what the Journal is to have before a head that covers the entry
+   -- is noted in \`heads\`, which so confirms them too. Ids and status words, as in the entry; they stay as long as it.
+   ALTER TABLE audit ADD COLUMN events TEXT;
+   -- The last entry when a row was written: its place among the events in \`audit\`. The table has those of steps without
+   -- an entry, and those with a callback, which goes once the Journal has it.
+   ALTER TABLE events ADD COLUMN after_entry INTEGER NOT NULL DEFAULT 0;`,
 ];
 
 /** Every column that holds wrapped values; a test holds it against the tables. */

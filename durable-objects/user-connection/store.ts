@@ -172,6 +172,19 @@ export interface TicketRow {
   until: number;
 }
 
+/** Events the Journal is to have: of an entry, or, with an `n`, a row of `events`. */
+export interface UntoldRow {
+  /** The entry, or the last one before the row. */
+  entry: number;
+  n: number | null;
+  /** A JSON array. */
+  events: string;
+  callback: ArrayBuffer | null;
+}
+
+/** The last entry under a logged head. */
+const LOGGED = "SELECT coalesce(max(n), 0) FROM heads";
+
 /** What stays of a user who was erased. */
 const KEPT_TABLES = new Set(["schema_version", "meta", "erasure", "forgotten", "handed"]);
 
@@ -187,6 +200,8 @@ export class Store {
   #exists: boolean;
   /** Once it is stored it stays, until an erasure. */
   #userId: string | undefined;
+  /** The Journal has the events of all entries up to this one: sent no more while this object lives. */
+  #toldUpTo = 0;
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage;
@@ -550,18 +565,49 @@ export class Store {
 
   // Events
 
-  insertEvent(event: string, callback: Uint8Array | null): void {
-    this.#insert("events", { event, callback });
+  /** An event that goes along with no entry; `after`: the chain's last. */
+  insertEvent(event: string, callback: Uint8Array | null, after: number): void {
+    this.#insert("events", { event, callback, after_entry: after });
   }
 
-  /** Events the Journal has not confirmed, in order. */
-  events(limit: number): { n: number; event: string; callback: ArrayBuffer | null }[] {
-    return this.#rows("SELECT n, event, callback FROM events ORDER BY n LIMIT ?", limit);
+  /** Events the Journal has not confirmed, in order. Those of entries are confirmed by the logged head that covers them. */
+  untold(limit: number): UntoldRow[] {
+    return this.#rows<UntoldRow>(
+      `SELECT n AS entry, NULL AS n, events, NULL AS callback FROM audit
+         WHERE n > max(?1, (${LOGGED})) AND events IS NOT NULL
+       UNION ALL SELECT after_entry AS entry, n, '[' || event || ']' AS events, callback FROM events
+       ORDER BY entry, n LIMIT ?2`,
+      this.#toldUpTo,
+      limit,
+    );
   }
 
-  /** Forgets events up to the `n`th. */
-  deleteEvents(n: number): void {
-    this.#storage.sql.exec("DELETE FROM events WHERE n <= ?", n);
+  /** Whether the Journal has the events of all entries up to this one. */
+  isTold(entry: number): boolean {
+    const first = this.#rows(
+      `SELECT 1 FROM audit WHERE n > max(?, (${LOGGED})) AND n <= ? AND events IS NOT NULL LIMIT 1`,
+      this.#toldUpTo,
+      entry,
+    );
+    return first.length === 0;
+  }
+
+  /** The Journal has these, the next of what `untold` found. Those of entries are durably confirmed with the head. */
+  told(rows: readonly UntoldRow[]): void {
+    for (const { entry, n } of rows) if (n === null) this.#toldUpTo = Math.max(this.#toldUpTo, entry);
+    const last = rows.findLast(({ n }) => n !== null);
+    if (last !== undefined) this.#storage.sql.exec("DELETE FROM events WHERE n <= ?", last.n);
+  }
+
+  /** Confirms by themselves the events that the Journal has, of entries written by then that no logged head covers. */
+  confirmTold(writtenBy: string): void {
+    if (!this.#exists) return;
+    this.#storage.sql.exec(
+      `UPDATE audit SET events = NULL WHERE n > (${LOGGED}) AND n <= ? AND events IS NOT NULL
+         AND json_extract(entry, '$.timestamp') <= ?`,
+      this.#toldUpTo,
+      writtenBy,
+    );
   }
 
   // Kept for the backend to read
@@ -680,9 +726,10 @@ export class Store {
     return kept ?? { n: 0, head: CHAIN_START };
   }
 
-  /** `salt`: of the leaf that the entry becomes if it is a head (heads.ts). */
-  insertAudit(n: number, entry: string, salt: Uint8Array): void {
-    this.#insert("audit", { n, entry, salt });
+  /** `salt`: of the leaf that the entry becomes if it is a head (heads.ts). `events`: what its step tells. */
+  insertAudit(n: number, entry: string, salt: Uint8Array, events: readonly string[]): void {
+    const told = events.length === 0 ? {} : { events: `[${events.join(",")}]` };
+    this.#insert("audit", { n, entry, salt, ...told });
   }
 
   auditAfter(n: number, limit: number, operation: string | undefined): { n: number; entry: string }[] {

@@ -790,7 +790,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     // Not awaited: while an alarm runs the next one cannot, and a log that hangs must not hold up an expiry.
     this.#carry(vault);
     await Promise.all([
-      this.#outbox.tell(vault),
+      this.#outbox.tellForGood(vault),
       this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
     ]);
     // In this object's turn: no step comes between what the others forget and what this one does.

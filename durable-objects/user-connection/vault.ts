@@ -69,6 +69,8 @@ export class Vault {
       ownerId: userId,
       exists: () => store.exists,
       offer: (leaves) => journalFor(env, userId).carry(leaves),
+      // A logged head confirms its entries' events, too.
+      mayNote: (n) => store.isTold(n),
       wakeBy: (at) => this.wakeBy(at),
     });
     this.feeder = new Feeder({

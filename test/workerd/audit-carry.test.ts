@@ -5,11 +5,14 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, inject, it, vi } from "vitest";
 import { AUDIT_LOG_NAME, AuditLog } from "../../durable-objects/audit-log/audit-log.ts";
 import { DIRECTORY_NAME, type Directory } from "../../durable-objects/directory/directory.ts";
+import { RECOVERY_MS } from "../../durable-objects/heads.ts";
+import { Journal } from "../../durable-objects/journal/journal.ts";
 import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
 import { verifyChain } from "../../src/audit/chain.ts";
 import { leafOf, openingBytes, parseOpening } from "../../src/audit/leaf.ts";
 import { formatProof, parseProof } from "../../src/audit/proof.ts";
 import { configOf } from "../../src/config.ts";
+import { newEventId } from "../../src/protocol/ids.ts";
 import { call, connectedPeer } from "../support/worker.ts";
 
 const CARRIED_MS = 10_000;
@@ -122,6 +125,158 @@ describe("a head", () => {
     await pause(peer.contractId!);
     await logged(user(peer.id));
     expect((await headsOf(user(peer.id))).length - before).toBeLessThanOrEqual(2);
+  });
+});
+
+describe("an event in its entry's row", () => {
+  const feed = async (id: string): Promise<string[]> =>
+    (await call("GET", `/api/v1/events?user_id=${id}&limit=100`)).body.events.map(
+      ({ type }: { type: string }) => type,
+    );
+  const SETUP = ["contract.created", "contract.activated"];
+  const waiting = (id: string) =>
+    runInDurableObject(user(id), (_, { storage: { sql } }) => ({
+      own: sql.exec("SELECT n FROM events").toArray().length,
+      riding: sql.exec("SELECT n FROM audit WHERE events IS NOT NULL").toArray().length,
+    }));
+  const pauseOnce = async ({ contractId }: { contractId?: string | undefined }) =>
+    expect((await call("POST", `/api/v1/contracts/${contractId}/pause`)).status).toBe(200);
+  const logAway = () =>
+    vi.spyOn(AuditLog.prototype, "offer").mockResolvedValue({
+      ok: false,
+      error: { code: "unavailable", detail: "it has halted", retryAfterSeconds: 10 },
+    });
+  /** Types of the events handed over from here on, also of those the Journal knows already. */
+  const handed = () => {
+    const append = Journal.prototype.append;
+    const types: string[] = [];
+    vi.spyOn(Journal.prototype, "append").mockImplementation(async function (this: Journal, entries) {
+      types.push(...entries.map(({ event }) => event.type));
+      return append.call(this, entries);
+    });
+    return types;
+  };
+
+  it("is confirmed by the head that covers the entry: no life of the object sends it again", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    await pauseOnce(peer);
+    await logged(user(peer.id));
+    expect(await feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    expect(await waiting(peer.id)).toEqual({ own: 0, riding: 2 });
+    await abortAllDurableObjects();
+    const types = handed();
+    await runDurableObjectAlarm(user(peer.id));
+    expect(
+      await runInDurableObject(user(peer.id), (object: UserConnection) => object.audit({ limit: 1 })),
+    ).toMatchObject({ ok: true });
+    expect(types).toEqual([]);
+  });
+
+  it("is sent again after a crash that came before the head was noted, and is in the feed once", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    logAway();
+    await pauseOnce(peer);
+    await expect.poll(() => feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    await abortAllDurableObjects();
+    const types = handed();
+    await expect
+      .poll(async () => {
+        await runDurableObjectAlarm(user(peer.id));
+        return types;
+      })
+      .toContain("contract.paused");
+    expect(await feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+  });
+
+  it("is confirmed by itself when the log stays away past the alarm", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    logAway();
+    await pauseOnce(peer);
+    await expect.poll(() => feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    expect((await waiting(peer.id)).riding).toBe(2);
+    const now = Date.now;
+    vi.spyOn(Date, "now").mockImplementation(() => now() + RECOVERY_MS);
+    await expect
+      .poll(async () => {
+        await runDurableObjectAlarm(user(peer.id));
+        return (await waiting(peer.id)).riding;
+      })
+      .toBe(1);
+    await abortAllDurableObjects();
+    const types = handed();
+    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
+    expect(types).toEqual([]);
+    vi.restoreAllMocks();
+    await expect.poll(() => runDurableObjectAlarm(user(peer.id))).toBe(true);
+    await logged(user(peer.id));
+  });
+
+  it("holds the head's note back while the Journal does not have it; neither is lost or pruned", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    await logged(directory());
+    const size = await leaves();
+    vi.spyOn(Journal.prototype, "append").mockRejectedValue(new Error("it is away"));
+    await pauseOnce(peer);
+    await expect.poll(leaves, { timeout: CARRIED_MS }).toBe(size + 1);
+    await runDurableObjectAlarm(user(peer.id));
+    expect((await headsOf(user(peer.id))).at(-1)!.n).toBeLessThan(await lastN(user(peer.id)));
+    await runInDurableObject(user(peer.id), (object: UserConnection) =>
+      object.pruneAudit(Date.now() + 1_000),
+    );
+    expect(await feed(peer.id)).toEqual(SETUP);
+    vi.restoreAllMocks();
+    await abortAllDurableObjects();
+    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
+    await logged(user(peer.id));
+    expect(await feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    expect(await leaves()).toBe(size + 1);
+  });
+
+  it("keeps its place among those with a callback, which have rows of their own", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    vi.spyOn(Journal.prototype, "append").mockRejectedValue(new Error("it is away"));
+    await pause(peer.contractId!);
+    const asked = await call("POST", "/api/v1/auth/request", {
+      body: { user_id: peer.id, purpose: "Log in", callback_url: "https://shop.example/done" },
+    });
+    expect(asked.status).toBe(201);
+    const cancelled = await call("POST", `/api/v1/requests/${asked.body.request_id}/cancel`);
+    expect(cancelled.status).toBe(200);
+    await pauseOnce(peer);
+    expect(await waiting(peer.id)).toMatchObject({ own: 1 });
+    vi.restoreAllMocks();
+    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
+    await expect
+      .poll(() => feed(peer.id))
+      .toEqual([...SETUP, "contract.paused", "contract.resumed", "request.cancelled", "contract.paused"]);
+    expect(await waiting(peer.id)).toMatchObject({ own: 0 });
+  });
+
+  it("comes behind one that an earlier version left in a row of its own", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    vi.spyOn(Journal.prototype, "append").mockRejectedValue(new Error("it is away"));
+    await pauseOnce(peer);
+    await runInDurableObject(user(peer.id), (_, { storage: { sql } }) => {
+      const [row] = sql
+        .exec<{ events: string }>("SELECT events FROM audit WHERE events IS NOT NULL")
+        .toArray();
+      const event = { ...JSON.parse(row!.events)[0], event_id: newEventId(), type: "profile.updated" };
+      sql.exec("INSERT INTO events (event, callback) VALUES (?, NULL)", JSON.stringify(event));
+    });
+    vi.restoreAllMocks();
+    await expect
+      .poll(async () => {
+        await runDurableObjectAlarm(user(peer.id));
+        return feed(peer.id);
+      })
+      .toEqual([...SETUP, "profile.updated", "contract.paused"]);
+    expect(await waiting(peer.id)).toMatchObject({ own: 0 });
   });
 });
 

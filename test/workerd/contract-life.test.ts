@@ -113,7 +113,13 @@ const events = async (peer: Peer): Promise<Body[]> => {
   await expect
     .poll(async () => {
       found = (await call("GET", `/api/v1/events?user_id=${peer.id}&limit=100`)).body.events;
-      return (await sql(peer, "SELECT 1 FROM events")).length;
+      const waiting = await sql(peer, "SELECT event FROM events");
+      const going = await sql(peer, "SELECT events FROM audit WHERE events IS NOT NULL");
+      const told = [
+        ...waiting.map(({ event }) => JSON.parse(event as string)),
+        ...going.flatMap((row) => JSON.parse(row.events as string)),
+      ];
+      return told.filter(({ event_id }) => !found.some((one) => one.event_id === event_id)).length;
     })
     .toBe(0);
   return found;
