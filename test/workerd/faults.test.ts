@@ -2,7 +2,8 @@
 // invite, contract, ask, answer, event, webhook, audit log. What is called from outside behaves as a backend and a
 // user's vault must: it repeats until it has an answer. Then all who know of the login must say the same.
 //
-// Run by `FAULTS=1 npx vitest run --project faults`; with FAULTS=all each place fails in both manners, which takes twice as long. The clusters are this file's own (vitest.config.ts): the person's messages go through the real bridge.
+// With FAULTS=all each place fails in both manners, which takes twice as long. The clusters are this file's own
+// (vitest.config.ts): the person's messages go through the real bridge.
 
 import { abortAllDurableObjects, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
@@ -360,7 +361,18 @@ async function prepare(): Promise<void> {
   await offerTo("automatic");
 }
 
+/** What failed in work that nobody waits for. What was made to fail may; nothing else. */
+const strays: string[] = [];
+const unhandled = (error: unknown) => {
+  const text = String(error);
+  if (!text.startsWith("Injected: ") && !text.includes("abortAllDurableObjects")) strays.push(text);
+};
+
 beforeAll(async () => {
+  // The runner is told of every line of log and every unhandled error, and waits until it has heard. What an object
+  // says as it dies is told from a context that is gone before it arrives: the runner would wait for ever.
+  for (const level of ["debug", "info", "log", "warn", "error"] as const) console[level] = () => {};
+  process.on("unhandledRejection", unhandled);
   // As in journal.test.ts: the test runner's wrapper around entrypoints slows down with each call.
   Journal.send = (_ctx, request) => attempt(request);
   await openSessions();
@@ -372,6 +384,8 @@ afterAll(async () => {
   await closeSessions();
   await abortAllDurableObjects();
   await reset();
+  process.off("unhandledRejection", unhandled);
+  expect(strays).toEqual([]);
 });
 
 afterEach(() => {
