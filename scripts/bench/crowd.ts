@@ -11,6 +11,7 @@ import {
   RetentionPolicy,
   StorageType,
 } from "nats.ws";
+import { within } from "../../src/nats/session.ts";
 import type { RequestPayload } from "../../src/protocol/asking.ts";
 import type { ContractAccepted } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
@@ -43,8 +44,8 @@ export type Manner =
 
 /** What can be asked of it; each resolves when done. */
 export interface CrowdApi {
-  /** People who connect by an invite; their user ids. */
-  connect(offer: Offer, inviteCode: string, people: number): Promise<string[]>;
+  /** People who connect by an invite; their user ids, and how many submissions had to be sent more than once. */
+  connect(offer: Offer, inviteCode: string, people: number): Promise<{ userIds: string[]; repeated: number }>;
   manner(manner: Manner): Promise<void>;
   /** Seals answers to everything held, once there are so many asks; the bytes of one answer, on average. */
   prepare(count: number): Promise<number>;
@@ -59,13 +60,16 @@ export interface CrowdApi {
 const CONNECT_IN_FLIGHT = 32;
 const SEAL_IN_FLIGHT = 16;
 const TIMEOUT_MS = 120_000;
+/** A submission that nothing came of is sent again after this, as a user's vault does. */
+const REPEAT_MS = 20_000;
 
 class Crowd implements CrowdApi {
   readonly #settings: CrowdSettings;
   readonly #users: NatsConnection;
   readonly #owner: NatsConnection;
   readonly #bySpace = new Map<string, Peer>();
-  readonly #accepted = new Map<string, () => void>();
+  /** By message space: what a connect waits for. */
+  readonly #connecting = new Map<string, { resolve(): void; reject(error: Error): void }>();
   #manner: Manner = { kind: "hold" };
   #held: { peer: Peer; payload: RequestPayload; eventId: string }[] = [];
   #prepared: { subject: string; bytes: Uint8Array; eventId: string }[] = [];
@@ -116,8 +120,9 @@ class Crowd implements CrowdApi {
     return new Crowd(settings, users, messageSpace, owner);
   }
 
-  async connect(offer: Offer, inviteCode: string, people: number): Promise<string[]> {
-    return each(Array.from({ length: people }), CONNECT_IN_FLIGHT, async () => {
+  async connect(offer: Offer, inviteCode: string, people: number) {
+    let repeated = 0;
+    const userIds = await each(Array.from({ length: people }), CONNECT_IN_FLIGHT, async () => {
       const peer = await Peer.make();
       const submission = await peer.submission(peer.contract(offer), inviteCode, {
         profile: { email: "someone@example.com" },
@@ -127,11 +132,22 @@ class Crowd implements CrowdApi {
       const message = await peer.submit(offer, submission);
       peer.contractId = contractId;
       this.#bySpace.set(peer.messageSpace, peer);
-      const accepted = new Promise<void>((resolve) => this.#accepted.set(peer.messageSpace, resolve));
-      this.#publish(message);
-      await accepted;
+      const accepted = new Promise<void>((resolve, reject) =>
+        this.#connecting.set(peer.messageSpace, { resolve, reject }),
+      );
+      let sendings = 0;
+      const send = () => this.#publish(message, ++sendings);
+      send();
+      const repeats = setInterval(send, REPEAT_MS);
+      try {
+        await within(accepted, TIMEOUT_MS, `the acceptance of ${peer.id}`);
+      } finally {
+        clearInterval(repeats);
+      }
+      if (sendings > 1) repeated += 1;
       return peer.id;
     });
+    return { userIds, repeated };
   }
 
   async manner(manner: Manner): Promise<void> {
@@ -154,7 +170,7 @@ class Crowd implements CrowdApi {
     const started = performance.now();
     for (const message of messages) this.#publish(message);
     await this.#users.flush();
-    await empty;
+    await within(empty, TIMEOUT_MS, `receipts of ${messages.length} answers`);
     return (performance.now() - started) / 1_000;
   }
 
@@ -180,9 +196,12 @@ class Crowd implements CrowdApi {
     return this.#settled;
   }
 
-  #publish({ subject, bytes, eventId }: { subject: string; bytes: Uint8Array; eventId: string }): void {
+  #publish(
+    { subject, bytes, eventId }: { subject: string; bytes: Uint8Array; eventId: string },
+    sending = 1,
+  ): void {
     const headers = natsHeaders();
-    headers.set("Nats-Msg-Id", `${eventId}-1`);
+    headers.set("Nats-Msg-Id", `${eventId}-${sending}`);
     this.#users.publish(subject, bytes, { headers });
   }
 
@@ -194,7 +213,10 @@ class Crowd implements CrowdApi {
       case "contract.accepted":
         peer.serviceKey = fromBase64((payload as unknown as ContractAccepted).service_connection_key)!;
         await this.#receipt(peer, header.event_id);
-        this.#accepted.get(space)?.();
+        this.#connecting.get(space)?.resolve();
+        break;
+      case "contract.rejected":
+        this.#connecting.get(space)?.reject(new Error(`${peer.id} was rejected: ${JSON.stringify(payload)}`));
         break;
       case "receipt": {
         const { event_id } = payload as { event_id: string };

@@ -15,7 +15,9 @@ const TRIPS = 15;
 export async function peopleFigures(setting: Setting, sizes: readonly number[]): Promise<Figure[]> {
   const measured: { people: number; result: AskReadAnswer }[] = [];
   for (const people of sizes) {
+    const began = performance.now();
     await setting.vault.grow(people);
+    console.error(`${people} people are there after ${((performance.now() - began) / 1_000).toFixed(0)} s`);
     measured.push({ people, result: await askReadAnswer(setting) });
   }
   const [first, ...rest] = measured;

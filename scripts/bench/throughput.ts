@@ -19,11 +19,17 @@ export interface Setting {
   calls: number;
 }
 
+/** One person for each call: everyone in turn, or, where there are more people than calls, some from all over. */
+const addressees = (people: readonly string[], calls: number): string[] =>
+  Array.from({ length: calls }, (_, at) =>
+    people.length <= calls ? people[at % people.length]! : people[Math.floor((at * people.length) / calls)]!,
+  );
+
 /** Asks everyone in turn; the ids. Bounded by what may be open. */
 async function ask(vault: Vault, calls: number): Promise<{ perSecond: number; ids: string[] }> {
   const { people, http } = vault;
   if (calls > people.length * MAX_OPEN_LOGINS) throw new Error(`${calls} asks need more people`);
-  const users = Array.from({ length: calls }, (_, at) => people[at % people.length]!);
+  const users = addressees(people, calls);
   const ids: string[] = [];
   const perSecond = await rate(users, IN_FLIGHT, async (userId) => {
     const { body } = await http.expect(201, {
@@ -69,7 +75,7 @@ export async function askReadAnswer({
     return { perSecond, cpu: (cpuMs(group) - before) / calls };
   };
   await vault.crowd.manner({ kind: "hold" });
-  const users = vault.people.slice(0, Math.min(vault.people.length, calls));
+  const users = addressees(vault.people, calls);
   const body = JSON.stringify(askBody(users[0]!));
   let answerBytes = 6_500;
 
@@ -88,18 +94,15 @@ export async function askReadAnswer({
   };
   const bare = async () => {
     const group = pidOf(floor.pid);
-    // An object that nobody calls is evicted with its sessions; the vault's bridge has an alarm against that.
-    await floorHttp.expect(200, { method: "POST", path: "/start" });
-    const places = Array.from({ length: calls }, (_, at) => users[at % users.length]!);
     const rows = new Array<number>(calls);
     const asked = await timed(group, () =>
-      rate(places, IN_FLIGHT, async (user, at) => {
+      rate(users, IN_FLIGHT, async (user, at) => {
         const { n } = (await floorHttp.expect(201, { method: "POST", path: `/ask/${user}`, body })).body;
         rows[at] = n;
       }),
     );
     const read = await timed(group, () =>
-      rate(places, IN_FLIGHT, (user, at) =>
+      rate(users, IN_FLIGHT, (user, at) =>
         floorHttp.expect(200, { method: "GET", path: `/requests/${user}/${rows[at]}` }),
       ),
     );
@@ -185,7 +188,6 @@ export async function roundTrip({ vault, floorHttp, runs, calls }: Setting): Pro
     return timesOf(times);
   };
   const bare = async () => {
-    await floorHttp.expect(200, { method: "POST", path: "/start" });
     const times = await each(Array.from({ length: trips }), 1, async () => {
       const user = userAt(userNumber++);
       const started = performance.now();
