@@ -385,6 +385,7 @@ async function main(): Promise<number> {
       port: receiverPort,
       secretFile: join(dir, "webhook-secret"),
       takenFile: join(dir, "taken.jsonl"),
+      failedFile: join(dir, "failed"),
     };
     const settingsFile = join(dir, "people.json");
     writeFileSync(settingsFile, JSON.stringify(settings));

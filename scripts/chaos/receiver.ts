@@ -15,6 +15,8 @@ export interface ReceiverSettings {
   secretFile: string;
   /** One JSON line for each delivery taken. */
   takenFile: string;
+  /** A line with the id of each delivery that was failed on purpose: once, whichever life of the receiver did it. */
+  failedFile: string;
 }
 
 export interface TakenDelivery {
@@ -39,13 +41,15 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Fixed by the id, so that a receiver that was killed goes on as it began. */
+/** Fixed by the id: which ones fail does not depend on when the receiver was killed. */
 const failsFirst = (webhookId: string): boolean =>
   [...webhookId].reduce((sum, character) => sum + character.charCodeAt(0), 0) % FAIL_ONE_OF === 0;
 
 function main(): void {
   const settings = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as ReceiverSettings;
-  const failed = new Set<string>();
+  const failed = new Set(
+    existsSync(settings.failedFile) ? readFileSync(settings.failedFile, "utf8").split("\n") : [],
+  );
   createServer(async (request, response) => {
     try {
       const body = await readBody(request);
@@ -57,6 +61,7 @@ function main(): void {
       const { id } = verified.value;
       if (failsFirst(id) && !failed.has(id)) {
         failed.add(id);
+        appendFileSync(settings.failedFile, `${id}\n`);
         return void response.writeHead(500).end();
       }
       const event = JSON.parse(body.toString("utf8")) as { type: string; data: Record<string, string> };
