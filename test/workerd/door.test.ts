@@ -21,6 +21,7 @@ const serviceId = inject("serviceId");
 const USER_ASKS_PER_MINUTE = 120;
 const KEY_CALLS_PER_MINUTE = 600;
 const USER_MESSAGES_PER_MINUTE = 1_200;
+const OPEN_LOGINS = 5;
 /** Hundreds of calls, on a busy machine. */
 const SLOW_MACHINE_MS = 90_000;
 
@@ -150,6 +151,29 @@ describe("too often", { timeout: SLOW_MACHINE_MS }, () => {
       status: "denied",
       response_summary: { code: "rate_limited", reason: "too_many_asks" },
     });
+  });
+
+  it("a user has five logins open and no sixth, until one of them is over", async () => {
+    const peer = await newsPeer();
+    const logIn = (n: number) =>
+      call("POST", "/api/v1/auth/request", {
+        body: { user_id: peer.id, purpose: `Log in at till ${n}`, expires_in_seconds: 120 },
+      });
+    const asked = await Promise.all(times(8, logIn));
+    expect(statuses(asked)).toEqual({ 201: OPEN_LOGINS, 429: 3 });
+    const refused = asked.find(({ status }) => status === 429)!;
+    expect(refused.body.code).toBe("rate_limited");
+    const wait = Number(refused.headers.get("retry-after"));
+    expect(wait).toBeGreaterThan(0);
+    expect(wait).toBeLessThanOrEqual(120);
+    expect((await entriesOf(peer.id)).at(-1)).toMatchObject({
+      status: "denied",
+      response_summary: { code: "rate_limited", reason: "too_many_open" },
+    });
+    const open = asked.find(({ status }) => status === 201)!;
+    await call("POST", `/api/v1/requests/${open.body.request_id}/cancel`);
+    expect((await logIn(9)).status).toBe(201);
+    expect((await logIn(10)).status).toBe(429);
   });
 
   it("a key calls about a user: refused with when to come back, one entry in the chain, other keys not touched", async () => {
