@@ -28,12 +28,52 @@ let stack: Stack;
 let backend: Backend;
 let document: Schema;
 
+/** Calls that succeed and that fail in every way there is, with things in them that the log must not hold. */
+async function sayThings() {
+  const marker = `said${randomUUID()}`;
+  const made = await backend.expect(201, "POST", "api-keys", {
+    name: marker,
+    scopes: ["requests:read", "requests:write"],
+  });
+  const rotated = await backend.expect(200, "POST", `api-keys/${made.key_id}/rotate`, { grace_seconds: 0 });
+  const parts = parseApiKey(made.api_key);
+  if (!parts.ok) throw new Error(parts.reason);
+  const guessed = formatApiKey({ ...parts, secret: "A".repeat(parts.secret.length) });
+  const invite = await backend.invite("log", LOGIN_OFFERING);
+  const hook = await backend.expect(201, "POST", "webhooks", { url: `https://shop.example.org/${marker}` });
+  const asked = {
+    user_id: USER_ID,
+    purpose: marker,
+    context: { note: marker },
+    callback_url: `https://a.example.org/?${marker}`,
+  };
+  const statuses: number[] = [];
+  for (const key of [rotated.api_key, made.api_key, guessed, `svk_dev_${marker}`]) {
+    const caller = new Backend(stack.baseUrl, key);
+    for (const [method, path, body] of [
+      ["GET", "info"],
+      ["PUT", "manifest", { name: marker }],
+      ["POST", "auth/request", asked],
+      ["POST", "auth/request", { ...asked, unknown: marker }],
+      ["GET", `requests?user_id=${marker}`],
+      ["GET", `call/${marker}/signaling?ticket=${marker}`],
+      ["GET", `/connect/${invite.invite_code}?${marker}`],
+      ["POST", `/connect/${invite.invite_code}/credentials`, { signing_key: marker }],
+    ] as const)
+      statuses.push((await caller.call(method, path, body)).status);
+  }
+  return { marker, made, rotated, parts, invite, hook, statuses };
+}
+
+let said: Awaited<ReturnType<typeof sayThings>>;
+
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "fuzz-"));
-  // The brake on public endpoints would answer 429 to most of this.
   stack = await startStack({ dir });
   backend = new Backend(stack.baseUrl, stack.adminApiKey);
   document = await backend.expect(200, "GET", "/openapi.json");
+  // First: what comes after is more than an address may send in a minute.
+  said = await sayThings();
 });
 
 afterAll(async () => {
@@ -199,38 +239,7 @@ describe("fuzzing every route from /openapi.json", () => {
 
 describe("the Worker's log of all this", () => {
   it("holds no key, no code, no secret, and nothing of a body or a query", async () => {
-    const marker = `said${randomUUID()}`;
-    const made = await backend.expect(201, "POST", "api-keys", {
-      name: marker,
-      scopes: ["requests:read", "requests:write"],
-    });
-    const rotated = await backend.expect(200, "POST", `api-keys/${made.key_id}/rotate`, { grace_seconds: 0 });
-    const parts = parseApiKey(made.api_key);
-    if (!parts.ok) throw new Error(parts.reason);
-    const guessed = formatApiKey({ ...parts, secret: "A".repeat(parts.secret.length) });
-    const invite = await backend.invite("log", LOGIN_OFFERING);
-    const hook = await backend.expect(201, "POST", "webhooks", { url: `https://shop.example.org/${marker}` });
-    const asked = {
-      user_id: USER_ID,
-      purpose: marker,
-      context: { note: marker },
-      callback_url: `https://a.example.org/?${marker}`,
-    };
-    const statuses: number[] = [];
-    for (const key of [rotated.api_key, made.api_key, guessed, `svk_dev_${marker}`]) {
-      const caller = new Backend(stack.baseUrl, key);
-      for (const [method, path, body] of [
-        ["GET", "info"],
-        ["PUT", "manifest", { name: marker }],
-        ["POST", "auth/request", asked],
-        ["POST", "auth/request", { ...asked, unknown: marker }],
-        ["GET", `requests?user_id=${marker}`],
-        ["GET", `call/${marker}/signaling?ticket=${marker}`],
-        ["GET", `/connect/${invite.invite_code}?${marker}`],
-        ["POST", `/connect/${invite.invite_code}/credentials`, { signing_key: marker }],
-      ] as const)
-        statuses.push((await caller.call(method, path, body)).status);
-    }
+    const { marker, made, rotated, parts, invite, hook, statuses } = said;
     // Some succeeded, and they failed in every way there is.
     expect(new Set(statuses)).toEqual(new Set([200, 400, 401, 403]));
     const logged = () => readFileSync(stack.worker.logFile, "utf8");
