@@ -10,6 +10,7 @@ import {
   nanos,
   ReplayPolicy,
 } from "nats.ws";
+import { credsText } from "../../src/nats/creds.ts";
 import { Publisher } from "../../src/nats/publish.ts";
 import { pullMessages } from "../../src/nats/pull.ts";
 import { BrokerSession, describeError, type LiveSession } from "../../src/nats/session.ts";
@@ -210,11 +211,6 @@ export class ServiceLink {
     });
   }
 }
-
-/** The text of a .creds file. */
-const credsText = (jwt: string, seed: string): string =>
-  `-----BEGIN NATS USER JWT-----\n${jwt}\n------END NATS USER JWT------\n\n` +
-  `-----BEGIN USER NKEY SEED-----\n${seed}\n------END USER NKEY SEED------\n`;
 
 /** Access to the platform's cluster, as the platform gives it to its users. */
 export interface MessageSpaceAccess {

@@ -1,6 +1,7 @@
 // One call to a resolver or a registry, bounded in time and size. Both are named by whoever runs the service or holds
 // an API key, so the target guard looks at each address before it is called, as it does for webhooks.
 
+import { concatBytes } from "../protocol/encoding.ts";
 import { type Json, parseJson } from "../protocol/json.ts";
 import { checkTarget, type TargetPolicy } from "../webhooks/target.ts";
 
@@ -61,11 +62,5 @@ async function readBounded(response: Response, maxBytes: number): Promise<Uint8A
     if (length > maxBytes) return undefined;
     chunks.push(chunk);
   }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return concatBytes(...chunks);
 }

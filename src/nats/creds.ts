@@ -12,6 +12,11 @@ export class CredsError extends Error {
   readonly code = "creds_invalid";
 }
 
+/** The text of a .creds file. */
+export const credsText = (jwt: string, seed: string): string =>
+  `-----BEGIN NATS USER JWT-----\n${jwt}\n------END NATS USER JWT------\n\n` +
+  `-----BEGIN USER NKEY SEED-----\n${seed}\n------END USER NKEY SEED------\n`;
+
 /** Between a line of dashes that opens a part and one that closes it. */
 const PART = /-{3,}[^\n]*-{3,}\r?\n([\s\S]*?)\r?\n\s*-{3,}[^\n]*-{3,}/g;
 

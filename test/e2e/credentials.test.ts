@@ -12,9 +12,8 @@ import { Backend, LOGIN_OFFERING } from "../../scripts/stack/backend.ts";
 import { connectWithCreds } from "../../scripts/stack/nats-client.ts";
 import { type Stack, startStack, waitUntilReady } from "../../scripts/stack/stack.ts";
 import { UnwrapFailed, wrapperFor } from "../../src/crypto/wrap.ts";
-import { claimsOf, credsAuthenticator } from "../../src/nats/creds.ts";
+import { claimsOf, credsAuthenticator, credsText } from "../../src/nats/creds.ts";
 import { serviceInboxPrefix, userInboxPrefix } from "../../src/protocol/subjects.ts";
-import { credsText } from "./nats/harness.ts";
 import { Person } from "./support/person.ts";
 
 const SOON = { timeout: 20_000 };

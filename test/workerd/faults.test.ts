@@ -17,7 +17,7 @@ import { verifyChain } from "../../src/audit/chain.ts";
 import { configOf } from "../../src/config.ts";
 import { importSigningKey } from "../../src/crypto/signing.ts";
 import { FAULT_POINTS, type FaultPoint } from "../../src/fault-points.ts";
-import { credsAuthenticator } from "../../src/nats/creds.ts";
+import { credsAuthenticator, credsText } from "../../src/nats/creds.ts";
 import { encodeNkey, encodeSeed } from "../../src/nats/nkey.ts";
 import { shardName } from "../../src/nats/shards.ts";
 import { mintUserJwt } from "../../src/nats/user-jwt.ts";
@@ -193,7 +193,7 @@ async function openSessions(): Promise<void> {
     expiresAtSeconds: nowSeconds + 3_600,
     nowSeconds,
   });
-  const creds = `-----BEGIN NATS USER JWT-----\n${jwt}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n${encodeSeed("user", seed)}\n------END USER NKEY SEED------\n`;
+  const creds = credsText(jwt, encodeSeed("user", seed));
   vaults = await connect({
     servers: inject("serviceSpace").ws,
     authenticator: credsAuthenticator(creds),

@@ -16,7 +16,7 @@ import { importSigningKey, type SigningKey } from "../../src/crypto/signing.ts";
 import { directoryOf } from "../../src/http/objects.ts";
 import type { AccountChange } from "../../src/nats/account-jwt.ts";
 import { type AccountUpdate, updateAccount } from "../../src/nats/account-update.ts";
-import { claimsOf, credsAuthenticator } from "../../src/nats/creds.ts";
+import { claimsOf, credsAuthenticator, credsText } from "../../src/nats/creds.ts";
 import { decodeSeed, encodeNkey, encodeSeed } from "../../src/nats/nkey.ts";
 import { mintUserJwt } from "../../src/nats/user-jwt.ts";
 import { randomBytes } from "../../src/protocol/ids.ts";
@@ -149,7 +149,7 @@ class User {
     return kept(
       connect({
         servers: ws,
-        authenticator: credsAuthenticator(credsText(this.#jwt, this.#seed)),
+        authenticator: credsAuthenticator(credsText(this.#jwt, encodeSeed("user", this.#seed))),
         reconnect: false,
         timeout: 3_000,
       }),
@@ -173,10 +173,6 @@ class User {
     };
   }
 }
-
-const credsText = (jwt: string, seed: Uint8Array): string =>
-  `-----BEGIN NATS USER JWT-----\n${jwt}\n------END NATS USER JWT------\n\n` +
-  `-----BEGIN USER NKEY SEED-----\n${encodeSeed("user", seed)}\n------END USER NKEY SEED------\n`;
 
 interface Life {
   revocations: Revocations;

@@ -2,6 +2,7 @@
 // on which of two equal names a parser prefers.
 
 import { createMiddleware } from "hono/factory";
+import { concatBytes } from "../../protocol/encoding.ts";
 import { parseJson } from "../../protocol/json.ts";
 import type { AppEnv } from "../app-env.ts";
 import { ApiError } from "../errors.ts";
@@ -34,13 +35,7 @@ export async function readBounded(request: Request, most: number): Promise<Uint8
     }
     chunks.push(value);
   }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return concatBytes(...chunks);
 }
 
 /** `most`: bytes. */

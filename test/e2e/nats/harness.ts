@@ -20,7 +20,7 @@ import {
 import { workerBindings } from "../../../scripts/stack/stack.ts";
 import { WorkerProcess } from "../../../scripts/stack/worker.ts";
 import { importSigningKey } from "../../../src/crypto/signing.ts";
-import { credsAuthenticator } from "../../../src/nats/creds.ts";
+import { credsAuthenticator, credsText } from "../../../src/nats/creds.ts";
 import { decodeSeed, encodeNkey, encodeSeed } from "../../../src/nats/nkey.ts";
 import { within } from "../../../src/nats/session.ts";
 import { mintUserJwt } from "../../../src/nats/user-jwt.ts";
@@ -221,8 +221,3 @@ export async function startBridgeStack(vars: Record<string, string> = {}): Promi
     },
   };
 }
-
-/** The text of a .creds file. */
-export const credsText = (jwt: string, seed: string): string =>
-  `-----BEGIN NATS USER JWT-----\n${jwt}\n------END NATS USER JWT------\n\n` +
-  `-----BEGIN USER NKEY SEED-----\n${seed}\n------END USER NKEY SEED------\n`;

@@ -12,13 +12,12 @@ import { makeIdentity } from "../../../scripts/stack/identity.ts";
 import { connectWithCreds } from "../../../scripts/stack/nats-client.ts";
 import { makeUserCreds, type ServiceSpaceMaterial } from "../../../scripts/stack/operator.ts";
 import { importSigningKey, type SigningKey } from "../../../src/crypto/signing.ts";
-import { CredsError, credsAuthenticator, parseCreds } from "../../../src/nats/creds.ts";
+import { CredsError, credsAuthenticator, credsText, parseCreds } from "../../../src/nats/creds.ts";
 import { MAX_MESSAGE_BYTES } from "../../../src/nats/limits.ts";
 import { decodeSeed, encodeNkey } from "../../../src/nats/nkey.ts";
 import { BRIDGE_CONSUMER, ensureFromUser, FROM_USER_STREAM } from "../../../src/nats/stream.ts";
 import { daysLeft, jwtExpiry, mintUserJwt, type UserJwtOptions } from "../../../src/nats/user-jwt.ts";
 import { serviceInboxPrefix, userInboxPrefix, userPermissions } from "../../../src/protocol/subjects.ts";
-import { credsText } from "./harness.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const utf8 = (value: string) => new TextEncoder().encode(value);
