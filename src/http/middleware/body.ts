@@ -17,11 +17,19 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 const tooLarge = (most: number) =>
   new ApiError("payload_too_large", `a body is at most ${most} bytes; send less`);
 
+function checked(bytes: Uint8Array<ArrayBuffer>, most: number): Uint8Array<ArrayBuffer> {
+  if (bytes.length > most) throw tooLarge(most);
+  return bytes;
+}
+
 /** A body whole, or `payload_too_large`. */
 export async function readBounded(request: Request, most: number): Promise<Uint8Array<ArrayBuffer>> {
-  if (Number(request.headers.get("content-length") ?? 0) > most) throw tooLarge(most);
+  const length = request.headers.get("content-length");
+  if (Number(length ?? 0) > most) throw tooLarge(most);
   if (request.body === null) return new Uint8Array();
-  // The length may be left out or wrong: what counts is what comes.
+  // HTTP ends a body where its length says.
+  if (length !== null) return checked(new Uint8Array(await request.arrayBuffer()), most);
+  // In chunks, nothing says how long it will be: what counts is what comes.
   const chunks: Uint8Array[] = [];
   let size = 0;
   const reader = request.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
@@ -43,23 +51,20 @@ export const readBody = (most: number) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const { raw } = c.req;
     const bytes = await readBounded(raw, most);
-    const headers = new Headers(raw.headers);
-    // An empty body is no body, whatever its type is called.
-    if (bytes.length === 0) headers.delete("content-type");
-    else if (!JSON_TYPE.test(headers.get("content-type") ?? ""))
-      throw new ApiError("invalid_request", "the body must be JSON: send `Content-Type: application/json`");
-    if (bytes.length > 0) {
-      const parsed = parseJson(bytes);
-      if (!parsed.ok)
-        throw new ApiError("invalid_request", `the body is not acceptable JSON (${parsed.error})`);
-      c.set("body", parsed.value);
+    if (bytes.length === 0) {
+      // An empty body is no body, whatever its type is called.
+      const headers = new Headers(raw.headers);
+      headers.delete("content-type");
+      c.req.raw = new Request(raw.url, { method: raw.method, headers, signal: raw.signal });
+      return next();
     }
-    // The validators behind read the body from a request of their own.
-    c.req.raw = new Request(raw.url, {
-      method: raw.method,
-      headers,
-      ...(bytes.length === 0 ? {} : { body: bytes }),
-      signal: raw.signal,
-    });
+    if (!JSON_TYPE.test(c.req.header("content-type") ?? ""))
+      throw new ApiError("invalid_request", "the body must be JSON: send `Content-Type: application/json`");
+    const parsed = parseJson(bytes);
+    if (!parsed.ok)
+      throw new ApiError("invalid_request", `the body is not acceptable JSON (${parsed.error})`);
+    c.set("body", parsed.value);
+    // The body is read; the validators behind find its text where Hono keeps it.
+    c.req.bodyCache.text = Promise.resolve(new TextDecoder().decode(bytes)) as never;
     await next();
   });
