@@ -251,12 +251,11 @@ export class Change {
     const rides = entries.length > 0 && this.#events.every(({ callback }) => callback === null);
     const events = this.#events.map(({ text }) => text);
     atPoint("user.commit", () => {
-      vault.storage.transactionSync(() => {
+      store.transaction(() => {
         // A look at what is due makes nothing of a user who was erased meanwhile.
         if (!this.isEmpty) store.create(vault.userId);
         for (const write of this.#writes) write(entries[0]?.hash ?? "");
-        for (const entry of entries)
-          store.insertAudit(entry.n, entry.text, entry.salt, entry.n === n && rides ? events : []);
+        for (const entry of entries) store.insertAudit(entry, entry.n === n && rides ? events : []);
         if (!rides) for (const event of this.#events) store.insertEvent(event.text, event.callback, n);
       });
       if (!this.isEmpty) store.created();

@@ -104,7 +104,7 @@ export async function finishErasure(vault: Vault): Promise<boolean> {
   // A crash, or one of them away, from here on: the alarm begins again.
   vault.wakeBy(now + MIN_LOOK_MS);
   await forgetElsewhere(vault, row);
-  storage.transactionSync(() => store.forget(now));
+  store.transaction(() => store.forget(now));
   void storage.deleteAlarm();
   return true;
 }

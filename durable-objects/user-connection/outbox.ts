@@ -66,7 +66,7 @@ export class Outbox {
     }
     await this.#serial.run(() =>
       atPoint("user.index_noted", () =>
-        vault.storage.transactionSync(() => {
+        this.#store.transaction(() => {
           for (const row of rows)
             this.#store.updateContract(row.contract_id, { indexed_version: row.index_version });
         }),
@@ -159,7 +159,7 @@ export class Outbox {
         if (outcomes[at] === "stored") this.#acknowledged.set(n, sending);
         else failed.push(n);
       }
-      await this.#finishUnreceipted(vault, rows, failed);
+      await this.#finishUnreceipted(rows, failed);
       return [...failed, ...unlisted];
     } catch {
       return open.map(({ n }) => n);
@@ -167,12 +167,12 @@ export class Outbox {
   }
 
   /** A message that is never receipted has done its part once a stream holds it. */
-  async #finishUnreceipted(vault: Vault, rows: OutgoingRow[], failed: readonly number[]): Promise<void> {
+  async #finishUnreceipted(rows: OutgoingRow[], failed: readonly number[]): Promise<void> {
     const done = rows.filter((row) => !isReceipted(row.event_type) && !failed.includes(row.n));
     if (done.length === 0) return;
     await this.#serial.run(() =>
       atPoint("user.publish_noted", () =>
-        vault.storage.transactionSync(() => {
+        this.#store.transaction(() => {
           for (const { n } of done) this.#store.updateOutgoing(n, { sealed: null, next_send_at: null });
         }),
       ),

@@ -182,6 +182,8 @@ export interface UntoldRow {
   callback: ArrayBuffer | null;
 }
 
+const isCurrent = ({ status }: ContractRow): boolean => status === "active" || status === "paused";
+
 /** The last entry under a logged head. */
 const LOGGED = "SELECT coalesce(max(n), 0) FROM heads";
 
@@ -200,6 +202,9 @@ export class Store {
   #exists: boolean;
   /** Once it is stored it stays, until an erasure. */
   #userId: string | undefined;
+  /** Contracts as they are stored, and the chain's end: read in every step, several times. */
+  readonly #contracts = new Map<string, Readonly<ContractRow>>();
+  #end: { n: number; head: string } | undefined;
   /** The Journal has the events of all entries up to this one: sent no more while this object lives. */
   #toldUpTo = 0;
 
@@ -233,6 +238,22 @@ export class Store {
   /** To be called once the transaction of `create` has committed. */
   created(): void {
     this.#exists = true;
+  }
+
+  /** Writes all or nothing. Whatever writes contracts or entries does so in here, or only adds to what is known. */
+  transaction<T>(write: () => T): T {
+    try {
+      return this.#storage.transactionSync(write);
+    } catch (error) {
+      // What was read inside is not what is stored.
+      this.#forgetRead();
+      throw error;
+    }
+  }
+
+  #forgetRead(): void {
+    this.#contracts.clear();
+    this.#end = undefined;
   }
 
   #rows<Row>(query: string, ...bindings: Value[]): Row[] {
@@ -298,6 +319,7 @@ export class Store {
     for (const name of tables) sql.exec(`DELETE FROM "${name}"`);
     sql.exec("DELETE FROM meta WHERE name = 'user_id'");
     this.#userId = undefined;
+    this.#forgetRead();
     // As after pruning, but without the leaf's salt and place: nothing in the log can be found from it.
     if (end.n > 0)
       sql.exec(
@@ -312,7 +334,11 @@ export class Store {
   // Contracts
 
   contract(contractId: string): ContractRow | undefined {
-    return this.#rows<ContractRow>("SELECT * FROM contracts WHERE contract_id = ?", contractId)[0];
+    const known = this.#contracts.get(contractId);
+    if (known !== undefined) return known;
+    const [row] = this.#rows<ContractRow>("SELECT * FROM contracts WHERE contract_id = ?", contractId);
+    if (row !== undefined) this.#contracts.set(contractId, Object.freeze(row));
+    return row;
   }
 
   contracts(): ContractRow[] {
@@ -321,7 +347,10 @@ export class Store {
 
   /** The contract that an ask would use: active or paused. There is at most one. */
   currentContract(): ContractRow | undefined {
-    return this.#rows<ContractRow>("SELECT * FROM contracts WHERE status IN ('active', 'paused')")[0];
+    for (const known of this.#contracts.values()) if (isCurrent(known)) return known;
+    const [row] = this.#rows<ContractRow>("SELECT * FROM contracts WHERE status IN ('active', 'paused')");
+    if (row !== undefined) this.#contracts.set(row.contract_id, Object.freeze(row));
+    return row;
   }
 
   /** The newest contract that came by an invite, given as its code's hash. */
@@ -337,11 +366,13 @@ export class Store {
   }
 
   updateContract(contractId: string, columns: Columns<ContractRow>): void {
+    this.#contracts.delete(contractId);
     this.#update("contracts", "contract_id", contractId, columns);
   }
 
   /** Says that the Directory has something new to learn of a contract. Called in a transaction. */
   raiseIndexVersion(contractId: string): void {
+    this.#contracts.delete(contractId);
     this.#storage.sql.exec(
       "UPDATE contracts SET index_version = index_version + 1 WHERE contract_id = ?",
       contractId,
@@ -718,6 +749,11 @@ export class Store {
 
   /** The chain's last entry by number and hash, also where the entry itself was erased. */
   chainEnd(): { n: number; head: string } {
+    this.#end ??= this.#storedEnd();
+    return this.#end;
+  }
+
+  #storedEnd(): { n: number; head: string } {
     const last = this.lastAudit();
     if (last !== undefined) return { n: last.n, head: (JSON.parse(last.entry) as AuditEntry).event_hash };
     const [kept] = this.#rows<{ n: number; head: string }>(
@@ -727,9 +763,14 @@ export class Store {
   }
 
   /** `salt`: of the leaf that the entry becomes if it is a head (heads.ts). `events`: what its step tells. */
-  insertAudit(n: number, entry: string, salt: Uint8Array, events: readonly string[]): void {
+  insertAudit(
+    row: { n: number; text: string; hash: string; salt: Uint8Array },
+    events: readonly string[],
+  ): void {
+    const { n, text: entry, hash: head, salt } = row;
     const told = events.length === 0 ? {} : { events: `[${events.join(",")}]` };
     this.#insert("audit", { n, entry, salt, ...told });
+    this.#end = { n, head };
   }
 
   auditAfter(n: number, limit: number, operation: string | undefined): { n: number; entry: string }[] {
