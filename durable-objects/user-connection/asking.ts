@@ -8,7 +8,6 @@ import type { RequestStatus, ResponsePayload } from "../../src/protocol/asking.t
 import { isEnded } from "../../src/protocol/contract.ts";
 import { toBase64 } from "../../src/protocol/encoding.ts";
 import type { EnvelopeHeader } from "../../src/protocol/envelope.ts";
-import { parseRoutedId } from "../../src/protocol/ids.ts";
 import { canonicalJson, utf8 } from "../../src/protocol/json.ts";
 import { COOLING_OFF_MS } from "../../src/protocol/limits.ts";
 import { kindOfResponse } from "../../src/protocol/messages.ts";
@@ -28,14 +27,7 @@ import { isRepetition } from "../../src/requests/repetition.ts";
 import type { AskInput, Idempotency, RequestView, RpcResult } from "../../src/rpc.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { type Failed, fault, noSuch, refusalOf } from "./faults.ts";
-import {
-  type Columns,
-  type ContractRow,
-  isRequest,
-  type OutgoingRow,
-  openFrom,
-  type RequestRow,
-} from "./store.ts";
+import { type Columns, type ContractRow, isRequest, openFrom, type RequestRow } from "./store.ts";
 import type { Vault } from "./vault.ts";
 import { type AnswerContent, contentOf, type RequestContent, requestView, stateOf } from "./views.ts";
 
@@ -504,12 +496,8 @@ export function refuseMessage(
 
 /** The request a message names, if it is one of this contract's. */
 export function requestOf(vault: Vault, header: EnvelopeHeader): RequestRow | undefined {
-  const id = header.ref === undefined ? undefined : parseRoutedId(header.ref);
-  if (id === undefined || id.userId !== vault.userId) return undefined;
-  const row = vault.store.outgoing(id.row);
-  return isRequest(row) && row.event_id === header.ref && row.contract_id === header.contract_id
-    ? row
-    : undefined;
+  const row = header.ref === undefined ? undefined : vault.store.outgoingOf(header.ref);
+  return isRequest(row) && row.contract_id === header.contract_id ? row : undefined;
 }
 
 /** How an authentic answer counts. The first valid one wins; a bad one is recorded and leaves the request open. */
@@ -892,10 +880,8 @@ export function findRequest(
   vault: Vault,
   requestId: string,
 ): { row: RequestRow; contractRow: ContractRow } | undefined {
-  const id = parseRoutedId(requestId);
-  if (id === undefined || id.userId !== vault.userId) return undefined;
-  const row: OutgoingRow | undefined = vault.store.outgoing(id.row);
-  if (!isRequest(row) || row.event_id !== requestId) return undefined;
+  const row = vault.store.outgoingOf(requestId);
+  if (!isRequest(row)) return undefined;
   const contractRow = vault.store.contract(row.contract_id);
   return contractRow === undefined ? undefined : { row, contractRow };
 }

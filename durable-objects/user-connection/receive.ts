@@ -9,7 +9,6 @@ import type { ResponsePayload } from "../../src/protocol/asking.ts";
 import { type ContractSubmit, isEnded, type Profile, type Revocation } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import type { EnvelopeHeader } from "../../src/protocol/envelope.ts";
-import { parseRoutedId } from "../../src/protocol/ids.ts";
 import {
   kindOfResponse,
   type Receipt,
@@ -327,11 +326,9 @@ async function receiveReceipt(
   const done: InboundOutcome = { handled: "done", replies: [] };
   if (acceptance.outcome !== "verified") return done;
   const receipt = acceptance.message.payload as Receipt;
-  const id = parseRoutedId(receipt.event_id);
-  const row = id === undefined ? undefined : vault.store.outgoing(id.row);
+  const row = vault.store.outgoingOf(receipt.event_id);
   if (
     row === undefined ||
-    row.event_id !== receipt.event_id ||
     header.ref !== receipt.event_id ||
     row.contract_id !== header.contract_id ||
     row.delivered_at !== null

@@ -5,6 +5,7 @@ import type { AmendmentStatus, AmendmentType } from "../../src/contracts/amendme
 import type { RequestStatus } from "../../src/protocol/asking.ts";
 import { type AuditEntry, CHAIN_START } from "../../src/protocol/audit.ts";
 import type { ContractStatus } from "../../src/protocol/contract.ts";
+import { routedRow } from "../../src/protocol/ids.ts";
 import { migrate } from "../migrations.ts";
 import type { ErasureRow } from "./erasing.ts";
 import { SCHEMA } from "./schema.ts";
@@ -453,6 +454,13 @@ export class Store {
 
   outgoing(n: number): OutgoingRow | undefined {
     return this.#rows<OutgoingRow>("SELECT * FROM outgoing WHERE n = ?", n)[0];
+  }
+
+  /** The row that was given out under an id. */
+  outgoingOf(eventId: string): OutgoingRow | undefined {
+    const n = routedRow(eventId);
+    const row = n === undefined ? undefined : this.outgoing(n);
+    return row?.event_id === eventId ? row : undefined;
   }
 
   lastOutgoing(): number {

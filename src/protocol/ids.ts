@@ -6,6 +6,8 @@ import { concatBytes, fromBase58, toBase58 } from "./encoding.ts";
 const RANDOM_BYTES = 16;
 const USER_BYTES = 32;
 const ROW_BYTES = 6;
+/** An id of ours is at most 74 characters; whatever is far longer is not decoded. */
+const MAX_ROUTED_CHARACTERS = 96;
 /** The largest row number an id can carry. */
 export const MAX_ROW = 2 ** (8 * ROW_BYTES) - 1;
 
@@ -49,12 +51,24 @@ export function shardOf(userId: string, count: number): number {
   return id === undefined ? 0 : ((id[0]! << 8) | id[1]!) % count;
 }
 
+/** The bytes of an id of ours: undefined for what is none. */
+function routedBytes(id: string): Uint8Array | undefined {
+  if (id.length > MAX_ROUTED_CHARACTERS) return undefined;
+  const bytes = fromBase58(id);
+  return bytes?.length === USER_BYTES + ROW_BYTES + RANDOM_BYTES ? bytes : undefined;
+}
+
+const rowIn = (bytes: Uint8Array): number =>
+  bytes.subarray(USER_BYTES, USER_BYTES + ROW_BYTES).reduce((row, byte) => row * 256 + byte, 0);
+
 /** The user and row an id leads to; undefined when it is not an id of ours. The row still has to hold that very id. */
 export function parseRoutedId(id: string): { userId: string; row: number } | undefined {
-  if (id.length > 96) return undefined;
-  const bytes = fromBase58(id);
-  if (bytes?.length !== USER_BYTES + ROW_BYTES + RANDOM_BYTES) return undefined;
-  let row = 0;
-  for (const byte of bytes.subarray(USER_BYTES, USER_BYTES + ROW_BYTES)) row = row * 256 + byte;
-  return { userId: toBase58(bytes.subarray(0, USER_BYTES)), row };
+  const bytes = routedBytes(id);
+  return bytes && { userId: toBase58(bytes.subarray(0, USER_BYTES)), row: rowIn(bytes) };
+}
+
+/** The row alone, for whoever holds it against the row's own id: whose it is then need not be spelled out. */
+export function routedRow(id: string): number | undefined {
+  const bytes = routedBytes(id);
+  return bytes && rowIn(bytes);
 }

@@ -8,6 +8,7 @@ import {
   parseRoutedId,
   randomBytes,
   randomDigits,
+  routedRow,
 } from "../../../src/protocol/ids.ts";
 import { eventId, identityId } from "../../../src/protocol/primitives.ts";
 
@@ -48,6 +49,7 @@ describe("a routed id", () => {
       fc.property(user, fc.integer({ min: 0, max: MAX_ROW }), (userId, row) => {
         const id = newRoutedId(userId, row);
         expect(parseRoutedId(id)).toEqual({ userId, row });
+        expect(routedRow(id)).toBe(row);
         expect(eventId.safeParse(id).success).toBe(true);
       }),
     );
@@ -101,7 +103,10 @@ describe("a routed id", () => {
     ["a letter outside base58", newRoutedId(anyUser, 1).replace(/.$/, "0")],
     ["a space behind", `${newRoutedId(anyUser, 1)} `],
     ["97 characters", "1".repeat(97)],
-  ])("is not read from %s", (_name, id) => expect(parseRoutedId(id)).toBeUndefined());
+  ])("is not read from %s", (_name, id) => {
+    expect(parseRoutedId(id)).toBeUndefined();
+    expect(routedRow(id)).toBeUndefined();
+  });
 
   test("is read from any 54 bytes as 32 bytes of user, 6 of row and 16 that say nothing", () => {
     fc.assert(
