@@ -27,7 +27,14 @@ import { isRepetition } from "../../src/requests/repetition.ts";
 import type { AskInput, Idempotency, RequestView, RpcResult } from "../../src/rpc.ts";
 import type { AuditDraft, Change } from "./change.ts";
 import { type Failed, fault, noSuch, refusalOf } from "./faults.ts";
-import { type Columns, type ContractRow, isRequest, openFrom, type RequestRow } from "./store.ts";
+import {
+  type Columns,
+  type ContractRow,
+  isRequest,
+  type OutgoingRow,
+  openFrom,
+  type RequestRow,
+} from "./store.ts";
 import type { Vault } from "./vault.ts";
 import { type AnswerContent, contentOf, type RequestContent, requestView, stateOf } from "./views.ts";
 
