@@ -2,42 +2,25 @@
 
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, toBase58, toBase64 } from "../protocol/encoding.ts";
+import { toBase58, toBase64 } from "../protocol/encoding.ts";
 import { canonicalJson, utf8 } from "../protocol/json.ts";
 import { LABELS, type Label } from "../protocol/labels.ts";
+import { type PlatformCrypto, platformCrypto } from "./platform.ts";
 
-/** What is used of the platform's synchronous cryptography, where there is one: Node, Deno, Bun and Workers. */
-interface NativeHashing {
-  createHash(algorithm: "sha256"): { update(bytes: Uint8Array): { digest(): Uint8Array } };
-  hkdfSync(
-    digest: "sha256",
-    secret: Uint8Array,
-    salt: Uint8Array,
-    info: Uint8Array,
-    length: number,
-  ): ArrayBuffer;
-}
-
-/** Asked for at run time, not imported: the client's package runs where there is no such module, with @noble. */
-const native = (
-  globalThis as { process?: { getBuiltinModule?(name: string): NativeHashing | undefined } }
-).process?.getBuiltinModule?.("node:crypto");
-
-const LINE_FEED = Uint8Array.of(0x0a);
+/** `createHash` makes a stream for each call, which takes longer than hashing what is short. */
+const platformSha256 = (platform: PlatformCrypto, bytes: Uint8Array): Uint8Array =>
+  platform.hash?.("sha256", bytes, "buffer") ?? platform.createHash("sha256").update(bytes).digest();
 
 /** SHA-256 (FIPS 180-4), 32 bytes. */
 export const sha256 = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(
-    native === undefined ? nobleSha256(bytes) : native.createHash("sha256").update(bytes).digest(),
-  );
+  new Uint8Array(platformCrypto === undefined ? nobleSha256(bytes) : platformSha256(platformCrypto, bytes));
 
-/** label ‖ LF ‖ bytes: the form under which everything is hashed or signed. */
-export const labelled = (label: Label, bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
-  concatBytes(utf8(label), LINE_FEED, bytes);
+/** label ‖ LF ‖ text: the form under which everything is hashed or signed. */
+export const labelled = (label: Label, text: string): Uint8Array<ArrayBuffer> => utf8(`${label}\n${text}`);
 
 /** label ‖ LF ‖ JCS(value). */
 export const labelledJson = (label: Label, value: unknown): Uint8Array<ArrayBuffer> =>
-  labelled(label, utf8(canonicalJson(value)));
+  labelled(label, canonicalJson(value));
 
 /** `H(label, x)` of PROTOCOL §1, 32 bytes. */
 export const hashOf = (label: Label, value: unknown): Uint8Array<ArrayBuffer> =>
@@ -51,9 +34,9 @@ export const deriveKey = (
   lengthBytes: number,
 ): Uint8Array<ArrayBuffer> =>
   new Uint8Array(
-    native === undefined
+    platformCrypto === undefined
       ? hkdf(nobleSha256, secret, salt, info, lengthBytes)
-      : native.hkdfSync("sha256", secret, salt, info, lengthBytes),
+      : platformCrypto.hkdfSync("sha256", secret, salt, info, lengthBytes),
   );
 
 /** HMAC-SHA256 (RFC 2104) through WebCrypto, 32 bytes. */

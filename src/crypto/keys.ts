@@ -17,16 +17,21 @@ export function isSoundSigningKey(publicKey: Uint8Array): boolean {
   }
 }
 
-const FIELD_PRIME = 2n ** 255n - 19n;
 /** Any scalar will do to find out whether a point is of small order: every multiple of it is then zero. */
 const PROBE_SCALAR = new Uint8Array(X25519_KEY_BYTES).fill(0x42);
+
+/** 2^255 − 19, little-endian: 0xed, thirty times 0xff, 0x7f. */
+const FIELD_PRIME = Uint8Array.from({ length: X25519_KEY_BYTES }, (_, at) =>
+  at === 0 ? 0xed : at === X25519_KEY_BYTES - 1 ? 0x7f : 0xff,
+);
 
 /** Whether an X25519 public key is 32 bytes and canonical: below 2^255 − 19, high bit clear. */
 export function isCanonicalAgreementKey(publicKey: Uint8Array): boolean {
   if (publicKey.length !== X25519_KEY_BYTES) return false;
-  let value = 0n;
-  for (let at = X25519_KEY_BYTES - 1; at >= 0; at--) value = value * 256n + BigInt(publicKey[at]!);
-  return value < FIELD_PRIME;
+  // The highest byte that differs from the prime's decides.
+  for (let at = X25519_KEY_BYTES - 1; at >= 0; at--)
+    if (publicKey[at] !== FIELD_PRIME[at]) return publicKey[at]! < FIELD_PRIME[at]!;
+  return false;
 }
 
 /** Whether an X25519 public key is canonical and not of small order (RFC 7748 §6.1). */

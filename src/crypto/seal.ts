@@ -1,8 +1,8 @@
 // Sealing and opening an envelope (PROTOCOL §4). Nonces and ephemeral keys are made here and nowhere else.
 
 import { concatBytes, fromBase64, toBase64 } from "../protocol/encoding.ts";
-import { type Envelope, type EnvelopeHeader, NONCE_BYTES } from "../protocol/envelope.ts";
-import { canonicalJson, parseJson, utf8 } from "../protocol/json.ts";
+import { canonicalHeader, type Envelope, type EnvelopeHeader, NONCE_BYTES } from "../protocol/envelope.ts";
+import { faultOf, utf8 } from "../protocol/json.ts";
 import { LABELS } from "../protocol/labels.ts";
 import { MAX_ENVELOPE_BYTES, MIN_PADDED_ANSWER_BYTES, MIN_PADDED_BYTES } from "../protocol/limits.ts";
 import { kindOfResponse } from "../protocol/messages.ts";
@@ -35,10 +35,7 @@ const messageKey = (
  * needed as associated data too; base64 has no letter that JSON would escape, and the two names are in order.
  */
 const signedForm = (header: string, ciphertext: Uint8Array): Uint8Array =>
-  labelled(
-    LABELS.envelope,
-    utf8(`{"ciphertext_sha256":"${toBase64(sha256(ciphertext))}","header":${header}}`),
-  );
+  labelled(LABELS.envelope, `{"ciphertext_sha256":"${toBase64(sha256(ciphertext))}","header":${header}}`);
 
 /** Raised when a sealed message would exceed MAX_ENVELOPE_BYTES. */
 export class MessageTooLarge extends Error {
@@ -57,8 +54,9 @@ export async function seal(
   payload: unknown,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const text = JSON.stringify(payload);
-  const readable = text === undefined ? undefined : parseJson(text);
-  if (!readable?.ok) throw new TypeError(`seal: the payload is not JSON of PROTOCOL §1 (${readable?.error})`);
+  const unreadable = text === undefined ? "undefined" : faultOf(text);
+  if (unreadable !== undefined)
+    throw new TypeError(`seal: the payload is not JSON of PROTOCOL §1 (${unreadable})`);
   const ephemeral = await ephemeralKey();
   const shared = await sharedSecret(ephemeral.privateKey, recipient);
   if (shared === undefined)
@@ -76,11 +74,12 @@ export async function seal(
     kindOfResponse(message.event_type) === undefined ? MIN_PADDED_BYTES : MIN_PADDED_ANSWER_BYTES;
   const plaintext = pad(utf8(text), minimum);
   const key = messageKey(shared, ephemeral.publicKey, recipient, header);
-  const canonicalHeader = canonicalJson(header);
-  const ciphertext = encrypt(key, nonce, utf8(canonicalHeader), plaintext);
-  const signature = await sender.sign(signedForm(canonicalHeader, ciphertext));
+  const canonical = canonicalHeader(header);
+  const ciphertext = encrypt(key, nonce, utf8(canonical), plaintext);
+  const signature = await sender.sign(signedForm(canonical, ciphertext));
+  // The header's members and two more: again, base64 needs no escaping.
   const bytes = utf8(
-    JSON.stringify({ ...header, ciphertext: toBase64(ciphertext), signature: toBase64(signature) }),
+    `${canonical.slice(0, -1)},"ciphertext":"${toBase64(ciphertext)}","signature":"${toBase64(signature)}"}`,
   );
   if (bytes.length > MAX_ENVELOPE_BYTES)
     throw new MessageTooLarge(`a sealed message may be at most ${MAX_ENVELOPE_BYTES} bytes`);
@@ -89,7 +88,7 @@ export async function seal(
 
 /** Whether the envelope was signed by the holder of `signingKey` (Ed25519 public key, 32 bytes). */
 export const verifyEnvelope = (envelope: Envelope, signingKey: Uint8Array): Promise<boolean> =>
-  verify(signingKey, signedForm(canonicalJson(envelope.header), envelope.ciphertext), envelope.signature);
+  verify(signingKey, signedForm(canonicalHeader(envelope.header), envelope.ciphertext), envelope.signature);
 
 /** The padded plaintext; undefined when the key is not the one it was sealed to, or any byte was changed. */
 export async function open(envelope: Envelope, recipient: AgreementKey): Promise<Uint8Array | undefined> {
@@ -98,5 +97,5 @@ export async function open(envelope: Envelope, recipient: AgreementKey): Promise
   const shared = await sharedSecret(recipient.privateKey, ephemeralPublic);
   if (shared === undefined) return undefined;
   const key = messageKey(shared, ephemeralPublic, recipient.publicKey, header);
-  return decrypt(key, fromBase64(header.nonce)!, utf8(canonicalJson(header)), envelope.ciphertext);
+  return decrypt(key, fromBase64(header.nonce)!, utf8(canonicalHeader(header)), envelope.ciphertext);
 }

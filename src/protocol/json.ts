@@ -44,7 +44,7 @@ export function parseJson(input: string | Uint8Array): Result<Json, JsonFault> {
   } catch {
     return err("not_json");
   }
-  const fault = scan(text);
+  const fault = faultOf(text);
   return fault === undefined ? ok(value) : err(fault);
 }
 
@@ -71,11 +71,13 @@ function isEscaped(text: string, start: number, at: number): boolean {
 }
 
 /**
- * What JSON.parse accepted but PROTOCOL §1 refuses. The grammar is known to hold: only structure is followed, and the
+ * What JSON.parse accepts but PROTOCOL §1 refuses. The grammar is known to hold: only structure is followed, and the
  * inside of a string, which most of a sealed message is, is passed over in one search for its end.
  */
-function scan(text: string): JsonFault | undefined {
-  if (!text.isWellFormed()) return "lone_surrogate";
+export function faultOf(json: string): JsonFault | undefined {
+  if (!json.isWellFormed()) return "lone_surrogate";
+  // Padding: thousands of spaces behind a short answer.
+  const text = json.trimEnd();
   // One entry per open bracket: the names seen in an object, or null for an array.
   const open: (Set<string> | null)[] = [];
   let nameExpected = false;

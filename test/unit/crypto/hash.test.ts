@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import {
   auditHashOf,
   contractIdOf,
@@ -13,6 +13,7 @@ import {
   resultDigestOf,
   sha256,
 } from "../../../src/crypto/hash.ts";
+import { type PlatformCrypto, platformCrypto } from "../../../src/crypto/platform.ts";
 import { fromBase58 } from "../../../src/protocol/encoding.ts";
 import { utf8 } from "../../../src/protocol/json.ts";
 import { LABELS } from "../../../src/protocol/labels.ts";
@@ -26,6 +27,29 @@ test("sha256 is that of FIPS 180-4", () => {
   expect(hex(sha256(new Uint8Array(0)))).toBe(
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
   );
+});
+
+describe("where the platform has", () => {
+  afterEach(() => {
+    vi.doUnmock("../../../src/crypto/platform.ts");
+    vi.resetModules();
+  });
+
+  test.each<[string, (platform: PlatformCrypto) => object | undefined]>([
+    ["no cryptography of Node's", () => undefined],
+    ["no hashing in one call", ({ createHash, hkdfSync }) => ({ createHash, hkdfSync })],
+  ])("%s, hashes and derived keys are the same", async (_name, without) => {
+    const platform = without(platformCrypto!);
+    vi.resetModules();
+    vi.doMock("../../../src/crypto/platform.ts", () => ({ platformCrypto: platform }));
+    const other = await import("../../../src/crypto/hash.ts");
+    expect(other.sha256).not.toBe(sha256);
+    for (const length of [0, 1, 32, 55, 56, 64, 1_000]) {
+      const bytes = new Uint8Array(length).fill(length);
+      expect(other.sha256(bytes)).toEqual(sha256(bytes));
+      expect(other.deriveKey(bytes, bytes, bytes, 32)).toEqual(deriveKey(bytes, bytes, bytes, 32));
+    }
+  });
 });
 
 test("deriveKey is HKDF-SHA256: RFC 5869 A.1 and A.3", () => {

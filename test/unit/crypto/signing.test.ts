@@ -171,7 +171,7 @@ describe("signJson and verifyJson", () => {
   test("do not hold for bytes that merely contain the labelled form", async () => {
     const signature = toBase64(await alice.signing.sign(utf8(JSON.stringify(value))));
     expect(await verifyJson(alice.signing.publicKeyText, LABELS.contract, value, signature)).toBe(false);
-    expect(labelled(LABELS.contract, utf8("{}"))).toEqual(utf8("vettid-contract-v1\n{}"));
+    expect(labelled(LABELS.contract, "{}")).toEqual(utf8("vettid-contract-v1\n{}"));
   });
 
   test.each<[string, unknown]>([

@@ -1,7 +1,14 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { toBase58, toBase64 } from "../../../src/protocol/encoding.ts";
-import { type EnvelopeHeader, parseEnvelope } from "../../../src/protocol/envelope.ts";
-import { utf8 } from "../../../src/protocol/json.ts";
+import {
+  canonicalHeader,
+  type EnvelopeHeader,
+  envelopeHeader,
+  envelopeShape,
+  parseEnvelope,
+} from "../../../src/protocol/envelope.ts";
+import { canonicalJson, utf8 } from "../../../src/protocol/json.ts";
 import { MAX_ENVELOPE_BYTES, MAX_ENVELOPE_LIFETIME_MS } from "../../../src/protocol/limits.ts";
 import { toTimestamp } from "../../../src/protocol/primitives.ts";
 
@@ -182,5 +189,101 @@ describe("parseEnvelope", () => {
     const ciphertext = toBase64(new Uint8Array(Math.floor(spare / 4) * 3));
     expect(read(withField("ciphertext", ciphertext))).toBe("accepted");
     expect(read(withField("ciphertext", `${ciphertext}AAAA`))).toBe("too_large");
+  });
+});
+
+/** Envelopes that nearly always are sound, with one or two members replaced by what may or may not be. */
+const letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0OIl+/=.- \u00a0\n";
+const odd = fc.oneof(
+  fc.constantFrom(
+    null,
+    true,
+    false,
+    0,
+    -0,
+    1,
+    -1,
+    0.5,
+    1e300,
+    2 ** 53 - 1,
+    "",
+    " ",
+    [],
+    {},
+    ["1"],
+    undefined,
+  ),
+  fc.string({ unit: fc.constantFrom(...letters), maxLength: 100 }),
+  fc.uint8Array({ minLength: 7, maxLength: 33 }).map(toBase58),
+  fc.uint8Array({ minLength: 23, maxLength: 66 }).map(toBase64),
+  fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+  fc.constantFrom(...Object.values(envelope)),
+  fc.constantFrom("contract.submit", "receipt", "a.b.c", "a.b.c.d", "2026-02-29T00:00:00.000Z"),
+);
+const change = fc.record({
+  name: fc.oneof(
+    fc.constantFrom(...Object.keys(envelope), "signing_key"),
+    fc.constantFrom("extra", "constructor", "__proto__", "Ref", ""),
+  ),
+  value: odd,
+});
+const letterChange = fc.record({
+  name: fc.constantFrom(...Object.keys(envelope).filter((name) => name !== "v" && name !== "seq")),
+  place: fc.double({ min: 0, max: 0.999, noNaN: true }),
+  letter: fc.constantFrom(...letters),
+});
+
+describe("the plain reading", () => {
+  test("takes what the schema takes, refuses what it refuses, and reads the same", () => {
+    let accepted = 0;
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 2 }), fc.option(letterChange), (changes, letter) => {
+        const value: Record<string, unknown> = { ...envelope };
+        // Undefined: left out.
+        for (const { name, value: other } of changes)
+          Object.defineProperty(value, name, {
+            value: other,
+            enumerable: true,
+            configurable: true,
+            writable: true,
+          });
+        if (letter !== null && typeof value[letter.name] === "string") {
+          const text = value[letter.name] as string;
+          const at = Math.floor(letter.place * text.length);
+          value[letter.name] = text.slice(0, at) + letter.letter + text.slice(at + 1);
+        }
+        const text = JSON.stringify(value);
+        const parsed = parseEnvelope(utf8(text));
+        if (!parsed.ok && parsed.error !== "schema") return;
+        const shaped = envelopeShape.safeParse(JSON.parse(text));
+        const sound =
+          shaped.success &&
+          !(shaped.data.signing_key !== undefined && shaped.data.event_type !== "contract.submit") &&
+          Date.parse(shaped.data.expires_at) >= Date.parse(shaped.data.timestamp) &&
+          Date.parse(shaped.data.expires_at) <= Date.parse(shaped.data.timestamp) + MAX_ENVELOPE_LIFETIME_MS;
+        expect(parsed.ok).toBe(sound);
+        if (!parsed.ok || !shaped.success) return;
+        accepted += 1;
+        const { ciphertext, signature, ...header } = shaped.data;
+        expect(parsed.value.header).toEqual(header);
+        expect(toBase64(parsed.value.ciphertext)).toBe(ciphertext);
+        expect(toBase64(parsed.value.signature)).toBe(signature);
+        expect(canonicalHeader(parsed.value.header)).toBe(canonicalJson(header));
+      }),
+      { numRuns: 5_000 },
+    );
+    expect(accepted).toBeGreaterThan(500);
+  });
+
+  test("knows every member of the schema and no other", () => {
+    for (const name of Object.keys(envelopeHeader.shape))
+      expect(Object.keys(JSON.parse(canonicalHeader({ [name]: 1 } as unknown as EnvelopeHeader)))).toEqual([
+        name,
+      ]);
+    const all = { ...header, signing_key: header.ephemeral_public_key };
+    expect(canonicalHeader(all)).toBe(canonicalJson(all));
+    expect(Object.keys(JSON.parse(canonicalHeader(all)))).toHaveLength(
+      Object.keys(envelopeHeader.shape).length,
+    );
   });
 });

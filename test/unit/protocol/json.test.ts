@@ -173,6 +173,15 @@ describe("parseJson refuses", () => {
     ["UTF-16", "fffe7b007d00"],
   ])("bytes that are not UTF-8: %s", (_name, digits) => expect(fault(unhex(digits))).toBe("not_utf8"));
 
+  test("what stands before padding as what stands without, and padding of no JSON's white space", () => {
+    const padding = " \t\r\n".repeat(1_000);
+    expect(fault(`{"a":1}${padding}`)).toBe("accepted");
+    expect(fault(`{"a":1,"a":2}${padding}`)).toBe("duplicate_name");
+    expect(fault(`9007199254740993${padding}`)).toBe("unsafe_number");
+    for (const space of ["\u00a0", "\u2028", "\ufeff", "\f", "\v", "\0"])
+      expect(fault(`{"a":1}${space}`)).toBe("not_json");
+  });
+
   test("a byte order mark in bytes", () => expect(fault(unhex("efbbbf7b7d"))).toBe("not_json"));
 });
 
