@@ -203,19 +203,19 @@ export class Change {
     this.send.push(n);
     const columns = message.columns?.(n, eventId) ?? {};
     this.write(() =>
-      store.insertOutgoing({
-        n,
-        event_id: eventId,
-        event_type: message.eventType,
-        ref: ref ?? null,
-        contract_id: contractId,
-        seq,
-        created_at: this.now,
-        sealed,
-        sealed_until: message.expiresAt,
-        next_send_at: nextSendAt,
-        ...columns,
-      }),
+      store.insertOutgoing(
+        { n, contract_id: contractId, seq },
+        {
+          event_id: eventId,
+          event_type: message.eventType,
+          ref: ref ?? null,
+          created_at: this.now,
+          sealed,
+          sealed_until: message.expiresAt,
+          next_send_at: nextSendAt,
+          ...columns,
+        },
+      ),
     );
     return { n, eventId };
   }

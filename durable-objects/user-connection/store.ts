@@ -206,6 +206,9 @@ export class Store {
   /** Contracts as they are stored, and the chain's end: read in every step, several times. */
   readonly #contracts = new Map<string, Readonly<ContractRow>>();
   #end: { n: number; head: string } | undefined;
+  /** The last row given out, and each contract's last number. */
+  #lastRow: number | undefined;
+  readonly #lastSeqs = new Map<string, number>();
   /** The Journal has the events of all entries up to this one: sent no more while this object lives. */
   #toldUpTo = 0;
 
@@ -255,6 +258,8 @@ export class Store {
   #forgetRead(): void {
     this.#contracts.clear();
     this.#end = undefined;
+    this.#lastRow = undefined;
+    this.#lastSeqs.clear();
   }
 
   #rows<Row>(query: string, ...bindings: Value[]): Row[] {
@@ -464,20 +469,29 @@ export class Store {
   }
 
   lastOutgoing(): number {
-    return this.#rows<{ n: number | null }>("SELECT max(n) AS n FROM outgoing")[0]?.n ?? 0;
+    this.#lastRow ??= this.#rows<{ n: number | null }>("SELECT max(n) AS n FROM outgoing")[0]?.n ?? 0;
+    return this.#lastRow;
   }
 
   lastSeq(contractId: string): number {
-    return (
-      this.#rows<{ seq: number }>(
-        "SELECT seq FROM outgoing WHERE contract_id = ? AND seq > 0 ORDER BY n DESC LIMIT 1",
-        contractId,
-      )[0]?.seq ?? 0
+    const known = this.#lastSeqs.get(contractId);
+    if (known !== undefined) return known;
+    const [row] = this.#rows<{ seq: number }>(
+      "SELECT seq FROM outgoing WHERE contract_id = ? AND seq > 0 ORDER BY n DESC LIMIT 1",
+      contractId,
     );
+    const last = row?.seq ?? 0;
+    this.#lastSeqs.set(contractId, last);
+    return last;
   }
 
-  insertOutgoing(row: Columns<OutgoingRow>): void {
-    this.#insert("outgoing", row);
+  insertOutgoing(
+    place: Pick<OutgoingRow, "n" | "contract_id" | "seq">,
+    columns: Omit<Columns<OutgoingRow>, keyof typeof place>,
+  ): void {
+    this.#insert("outgoing", { ...columns, ...place });
+    this.#lastRow = place.n;
+    if (place.seq > 0) this.#lastSeqs.set(place.contract_id, place.seq);
   }
 
   updateOutgoing(n: number, columns: Columns<OutgoingRow>): void {

@@ -11,6 +11,7 @@ export type CallClass = Scope | "public";
 
 export interface AppEnv {
   Bindings: Env;
+  /** On the way of every call they are taken by `c.get`: `c.var` makes an object of all of them each time. */
   Variables: {
     /** Told to the caller in X-Request-Id, written to the log with everything that goes wrong. */
     requestId: string;

@@ -30,7 +30,7 @@ const hex = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 async function factsOf(c: Context<AppEnv>, text: string): Promise<ApiKeyFacts | undefined> {
-  const { config } = c.var;
+  const config = c.get("config");
   // The answer's age counts from before it was asked for.
   const asked = Date.now();
   const cached = cache.get(text);
@@ -55,10 +55,10 @@ export function keyOf(c: Context<AppEnv>, text: string): ApiKeyParts {
   const key = parseApiKey(text);
   if (!key.ok)
     throw new ApiError("unauthorized", "this is not a whole API key; check that it was copied completely");
-  if (key.environment !== c.var.config.ENVIRONMENT) {
+  if (key.environment !== c.get("config").ENVIRONMENT) {
     throw new ApiError(
       "unauthorized",
-      `this is a key for ${key.environment}, but this vault runs as ${c.var.config.ENVIRONMENT}`,
+      `this is a key for ${key.environment}, but this vault runs as ${c.get("config").ENVIRONMENT}`,
     );
   }
   return key;

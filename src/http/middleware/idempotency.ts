@@ -20,11 +20,11 @@ export function idempotencyOf(c: Context<AppEnv>): Idempotency | undefined {
   const body = c.get("body");
   const canonical = body === undefined ? "" : canonicalJson(body);
   // Keyed: a plain hash of a short body would let whoever copies the database guess what was in it.
-  return { key, ...c.var.config.fingerprint(`${c.req.method}\n${c.req.path}\n${canonical}`) };
+  return { key, ...c.get("config").fingerprint(`${c.req.method}\n${c.req.path}\n${canonical}`) };
 }
 
 /** Who calls, as the Directory wants to know it. */
 export function callerOf(c: Context<AppEnv>): { keyId: string; idempotency?: Idempotency } {
   const idempotency = idempotencyOf(c);
-  return { keyId: c.var.caller.keyId, ...(idempotency === undefined ? {} : { idempotency }) };
+  return { keyId: c.get("caller").keyId, ...(idempotency === undefined ? {} : { idempotency }) };
 }

@@ -16,7 +16,7 @@ export const requestLog = createMiddleware<AppEnv>(async (c, next) => {
   await next();
   const { status } = c.res;
   log(status >= SERVER_ERROR ? "error" : "info", "http.request", {
-    request_id: c.var.requestId,
+    request_id: c.get("requestId"),
     method: c.req.method,
     route: matchedRoutes(c).findLast(({ path }) => !path.endsWith(WILDCARD))?.path ?? "none",
     status,

@@ -126,7 +126,7 @@ export async function placeAsk(
     const [first] = times.details;
     throw new ApiError("invalid_request", `${first!.path} ${first!.message}`, { details: times.details });
   }
-  const callback = body.callback_url && checkTarget(body.callback_url, targetPolicy(c.var.config));
+  const callback = body.callback_url && checkTarget(body.callback_url, targetPolicy(c.get("config")));
   if (callback && !callback.ok) throw invalidField("callback_url", callback.error);
   const asked = await atPoint("http.ask", () =>
     userConnectionOf(c.env, body.user_id).ask({
@@ -141,7 +141,7 @@ export async function placeAsk(
       ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(join ? { join } : {}),
-      keyId: c.var.caller.keyId,
+      keyId: c.get("caller").keyId,
     }),
   );
   for (const [name, value] of Object.entries(rateHeaders(asked.rate ?? []))) c.header(name, value);

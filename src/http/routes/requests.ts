@@ -109,7 +109,7 @@ export function requestRoutes(app: App): void {
       const request = await readRequest(
         c.env,
         c.req.valid("param").id,
-        c.var.caller.keyId,
+        c.get("caller").keyId,
         c.req.valid("query").wait,
       );
       return c.json(withKindFields(request), 200);
@@ -132,7 +132,7 @@ export function requestRoutes(app: App): void {
     async (c) => {
       const id = c.req.valid("param").id;
       const connection = userConnectionOf(c.env, routedUser(id));
-      return c.json(withKindFields(unwrap(await connection.cancelRequest(id, c.var.caller.keyId))), 200);
+      return c.json(withKindFields(unwrap(await connection.cancelRequest(id, c.get("caller").keyId))), 200);
     },
   );
 }
