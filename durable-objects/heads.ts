@@ -27,7 +27,7 @@ import { inTime } from "./in-time.ts";
 export const GATHER_MS = 250;
 /** The alarm's look after a head that a crash may have left behind. */
 export const RECOVERY_MS = 30_000;
-/** A batch takes about a second, more while R2 is slow. */
+/** A batch takes some seconds, more while R2 is slow. */
 const OFFER_TIMEOUT_MS = 30_000;
 /** After the Journal or the log took no leaves. */
 const RETRY_MS = 10_000;
@@ -38,7 +38,7 @@ const RETRY_MS = 10_000;
 export const MAX_ENTRIES_PER_HEAD = 200;
 
 /** When to ask again for the proof of an entry just written. */
-const LOGGED_AFTER_SECONDS = 2;
+const LOGGED_AFTER_SECONDS = 3;
 
 /** One schema step of an object that has a table `audit (n INTEGER PRIMARY KEY, entry TEXT)`. */
 export const HEADS_SCHEMA = `
@@ -145,7 +145,7 @@ export class HeadCarrier {
       return { ok: false, error: { code: "not_found", detail: "there is no such entry in this chain" } };
     const head = this.covering(place.row);
     if (head === undefined) {
-      const detail = "the audit log does not hold the entry yet; it takes about a second";
+      const detail = "the audit log does not hold the entry yet; it takes a few seconds";
       return { ok: false, error: { code: "unavailable", detail, retryAfterSeconds: LOGGED_AFTER_SECONDS } };
     }
     return { ok: true, value: { entries, opening: this.openingOf(head), index: head.index } };

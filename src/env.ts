@@ -50,6 +50,8 @@ export interface Env {
 
   /** `on`: nothing is asked, sent or delivered; a deployment can be exported or imported. Default off. */
   MAINTENANCE?: string;
+  /** Seconds from one batch of the audit log to the next, while there are leaves. Default 5. */
+  AUDIT_BATCH_SECONDS?: string;
   /** Days after which entries may leave the users' chains; absent: never. */
   AUDIT_RETENTION_DAYS?: string;
 

@@ -575,7 +575,7 @@ export interface LeafPosition {
 /** What the Journal needs of the AuditLog: it carries the heads of all chains there. */
 export interface AuditLogForJournal {
   /**
-   * Puts leaves into the log and answers, after about a second, when they are under a published checkpoint; in the
+   * Puts leaves into the log and answers, after some seconds, when they are under a published checkpoint; in the
    * order given. `unavailable`, an exception or no answer: offer the same leaves again; each lands once.
    */
   offer(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;

@@ -80,17 +80,20 @@ import { askWitness } from "./witnesses.ts";
 
 /** The name of the one object. */
 export const AUDIT_LOG_NAME = "audit-log";
-/** From one batch to the next, while there are leaves. */
-export const BATCH_INTERVAL_MS = 1_000;
-/** What the first leaf after a quiet time waits for others. */
+/** What the first leaf after a quiet time waits for others. From one batch to the next it is `AUDIT_BATCH_SECONDS`. */
 export const GATHER_MS = 100;
 /** Leaves in one call. */
 export const MAX_OFFERED_LEAVES = 5_000;
 /** Leaves that wait for the next batch; more are refused, to be offered again. */
 export const MAX_POOLED_LEAVES = 20_000;
-/** How soon an alarm looks after what a crash or an outage left undone, and how seldom at last. */
+/** How soon an alarm looks again after what an outage left undone, and how seldom at last. */
 export const RETRY_MS = 10_000;
 const MAX_RETRY_MS = 15 * 60_000;
+/**
+ * After a commit, in case nothing comes of it: its leaves' owners come again sooner, and so does the next batch. Long,
+ * as an alarm that is set is left as it is: under steady load it costs a row for many batches.
+ */
+const RECOVERY_MS = 60_000;
 /** A witness that has not cosigned a checkpoint by this age is asked for the next one only. */
 const WITNESS_PATIENCE_MS = 3 * 3_600_000;
 /** Swaps of a checkpoint that finds another of ours in its place. */
@@ -119,7 +122,7 @@ interface CosignedRow extends Record<string, SqlStorageValue> {
 }
 
 /** What the log needs of the settings. */
-export type LogSettings = Pick<Config, "logKey" | "logOrigin" | "witnesses">;
+export type LogSettings = Pick<Config, "logKey" | "logOrigin" | "witnesses" | "AUDIT_BATCH_SECONDS">;
 
 /** The log has stopped; `reason` says why. */
 class Halted extends Error {
@@ -156,7 +159,8 @@ export class AuditLog
   #pool = new Map<string, Uint8Array>();
   /** The round that will take the pool as it is; undefined when none is planned. */
   #round: Promise<void> | undefined;
-  #lastRoundAt = 0;
+  /** When the last round began that had leaves to take. */
+  #lastBatchAt = 0;
   #alarmSet = false;
   /** Witnesses being asked now, and the end of the last time they were. */
   readonly #asking = new Set<string>();
@@ -325,7 +329,9 @@ export class AuditLog
   }
 
   async #runRound(): Promise<void> {
-    const due = Math.max(Date.now() + GATHER_MS, this.#lastRoundAt + BATCH_INTERVAL_MS);
+    const gathered = Date.now() + GATHER_MS;
+    const { AUDIT_BATCH_SECONDS } = await this.settings();
+    const due = Math.max(gathered, this.#lastBatchAt + AUDIT_BATCH_SECONDS * 1_000);
     await sleep(due - Date.now());
     await this.#serial.run(async () => {
       // What is offered from here on belongs to the next round. When this one fails, those who offered are told, and
@@ -333,7 +339,7 @@ export class AuditLog
       this.#round = undefined;
       const leaves = [...this.#pool.values()];
       this.#pool = new Map();
-      this.#lastRoundAt = Date.now();
+      if (leaves.length > 0) this.#lastBatchAt = Date.now();
       const config = await this.settings();
       await this.#start(config);
       // While R2 is away nothing is sequenced: what is owed stays at one batch.
@@ -463,7 +469,7 @@ export class AuditLog
         );
       });
       // In the same turn, so that it commits with the batch: from here on something is owed to R2.
-      this.#arm(RETRY_MS);
+      this.#arm(RECOVERY_MS);
     });
     return true;
   }

@@ -1,5 +1,7 @@
 // Leaves on their way from the users' objects to the AuditLog, which is one object and takes batches: whatever comes
-// while a batch is under way makes the next one, so a shard has one call to the log open at a time.
+// while a batch is under way makes the next one, so a shard has one call to the log open at a time. The log takes a
+// batch every few seconds, so leaves wait here for the next one and are offered shortly before it: together, and each
+// for one batch only.
 //
 // Held in memory only. A crash of this shard, or of the log, fails the callers' calls, and they offer the same leaves
 // again: each object remembers its own head until it is confirmed (heads.ts), and the log knows a leaf it has.
@@ -10,6 +12,8 @@ import { MAX_OFFERED_LEAVES } from "../audit-log/audit-log.ts";
 
 /** What the first leaf after a quiet time waits for others. */
 export const GATHER_MS = 100;
+/** How long before the log's next batch they are offered: time to get there. */
+const AHEAD_MS = 500;
 /** Leaves of one caller; a user's object offers one. */
 const MAX_CARRIED_LEAVES = 100;
 /** Leaves that may wait here; more are refused, to be offered again. */
@@ -37,10 +41,17 @@ export class LeafCarrier {
   #waiting: Waiting[] = [];
   #count = 0;
   #running = false;
+  readonly #batchMs: () => Promise<number>;
+  /** No offer before: the log takes no batch so soon. */
+  #nextAt = 0;
 
-  /** `offer` puts a batch into the log and answers when it is published. */
-  constructor(offer: (leaves: OfferedLeaf[]) => Promise<Answer>) {
+  /**
+   * `offer` puts a batch into the log and answers when it is published; `batchMs` is the time from one batch to the
+   * next.
+   */
+  constructor(offer: (leaves: OfferedLeaf[]) => Promise<Answer>, batchMs: () => Promise<number>) {
     this.#offer = offer;
+    this.#batchMs = batchMs;
   }
 
   carry(leaves: OfferedLeaf[]): Promise<Answer> {
@@ -58,13 +69,17 @@ export class LeafCarrier {
 
   async #run(): Promise<void> {
     this.#running = true;
-    await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
     while (this.#waiting.length > 0) {
+      const wait = Math.max(GATHER_MS, this.#nextAt - Date.now());
+      await new Promise((resolve) => setTimeout(resolve, wait));
       const batch = this.#take();
       const leaves = batch.flatMap((waiting) => waiting.leaves);
       let answer: Answer;
       try {
         answer = await this.#offer(leaves);
+        // What did not fit one call need not wait: the log takes several into one batch.
+        if (leaves.length + (this.#waiting[0]?.leaves.length ?? 0) <= MAX_OFFERED_LEAVES)
+          this.#nextAt = Date.now() + (await this.#batchMs()) - AHEAD_MS;
       } catch (error) {
         // Only the reason: the log learns no more than leaves, and neither does this.
         log("warn", "audit.leaves_not_carried", { reason: errorText(error) });

@@ -107,10 +107,12 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   readonly #waiters = new Set<() => void>();
   /** Calls of `append` whose events are not stored yet, in their order. */
   readonly #arrived: Arrived[] = [];
-  readonly #carrier = new LeafCarrier((leaves) =>
-    atPoint("carrier.offer", () =>
-      (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
-    ),
+  readonly #carrier = new LeafCarrier(
+    (leaves) =>
+      atPoint("carrier.offer", () =>
+        (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
+      ),
+    async () => (await configOf(this.env)).AUDIT_BATCH_SECONDS * 1_000,
   );
 
   constructor(ctx: DurableObjectState, env: Env) {

@@ -58,7 +58,7 @@ export interface SimulationReport {
 export const bridgeWorkOf = ({ publishSeconds, bridgeSeconds }: Costs): number =>
   publishSeconds + 3 * bridgeSeconds;
 /** The log takes one batch at a time, and at most one in this time. */
-const LOG_BATCH_INTERVAL_SECONDS = 1;
+const LOG_BATCH_INTERVAL_SECONDS = 5;
 
 /** mulberry32: small, seeded, good enough for arrivals. */
 export function randomOf(seed: number): () => number {

@@ -156,6 +156,8 @@ export function workerBindings(
     MESSAGESPACE_URL: messageSpace.server.wsUrl,
     SERVICESPACE_USERS_ACCOUNT: serviceSpace.material.users_account.public_key,
     BRIDGE_SHARDS: "1",
+    // Who plays with a stack, or tests, waits for no batch longer than needed.
+    AUDIT_BATCH_SECONDS: "1",
     ...identity.secrets,
     SERVICESPACE_CREDS: serviceSpace.material.creds.bridge,
     MESSAGESPACE_CREDS: messageSpace.material.creds.service,

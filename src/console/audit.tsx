@@ -251,7 +251,7 @@ export const ProofOf = ({
           </>
         }
       >
-        {detail}. An entry is in the public log about a second after it was made.
+        {detail}. An entry is in the public log within a few seconds.
       </Empty>
     );
   const entry = proof.entries[0]!;

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, inject, it, vi } from "vitest";
 import { AUDIT_LOG_NAME, AuditLog } from "../../durable-objects/audit-log/audit-log.ts";
 import { DIRECTORY_NAME, type Directory } from "../../durable-objects/directory/directory.ts";
 import { RECOVERY_MS } from "../../durable-objects/heads.ts";
+import { GATHER_MS as LEAF_GATHER_MS, LeafCarrier } from "../../durable-objects/journal/carrier.ts";
 import { Journal } from "../../durable-objects/journal/journal.ts";
 import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
 import { verifyChain } from "../../src/audit/chain.ts";
@@ -16,6 +17,8 @@ import { newEventId } from "../../src/protocol/ids.ts";
 import { call, connectedPeer } from "../support/worker.ts";
 
 const CARRIED_MS = 10_000;
+/** From one batch of the log to the next, for a carrier of the test's own. */
+const BATCH_MS = 2_000;
 
 // A batch under way when storage is wiped would leave a checkpoint in R2 that the next log knows nothing of.
 afterEach(async () => {
@@ -125,6 +128,30 @@ describe("a head", () => {
     await pause(peer.contractId!);
     await logged(user(peer.id));
     expect((await headsOf(user(peer.id))).length - before).toBeLessThanOrEqual(2);
+  });
+});
+
+describe("a shard of the Journal", () => {
+  it("offers the first leaf at once, and those that follow together, for the log's next batch", async () => {
+    const calls: Uint8Array[][] = [];
+    const carrier = new LeafCarrier(
+      async (leaves) => {
+        calls.push(leaves.map(({ leaf }) => leaf));
+        return { ok: true, value: leaves.map((_, index) => ({ index })) };
+      },
+      async () => BATCH_MS,
+    );
+    const leaves = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte));
+    const carry = (leaf: Uint8Array) => carrier.carry([{ leaf }]);
+    expect(await carry(leaves[0]!)).toEqual({ ok: true, value: [{ index: 0 }] });
+    const second = carry(leaves[1]!);
+    // Longer than leaves are gathered after a quiet time.
+    await new Promise((resolve) => setTimeout(resolve, 2 * LEAF_GATHER_MS));
+    expect(await Promise.all([second, carry(leaves[2]!)])).toEqual([
+      { ok: true, value: [{ index: 0 }] },
+      { ok: true, value: [{ index: 1 }] },
+    ]);
+    expect(calls).toEqual([[leaves[0]], [leaves[1], leaves[2]]]);
   });
 });
 
