@@ -294,7 +294,6 @@ export class NatsBridge extends DurableObject<Env> {
     pullMessages(session, {
       stream: FROM_USER_STREAM,
       consumer: BRIDGE_CONSUMER,
-      inboxPrefix: serviceInboxPrefix(serviceId),
       onDelivery: (delivery) => {
         if (delivery.deliveryCount > 1) this.#meter.count("vettid_received_redelivered_total");
         lanes.accept(delivery);

@@ -350,7 +350,6 @@ export class PlatformLink {
       {
         stream: this.#stream,
         consumer,
-        inboxPrefix: this.#options.access.inboxPrefix ?? DEFAULT_INBOX_PREFIX,
         onDelivery: (delivery) => {
           const serviceId = this.#spaces.get(messageSpace);
           if (serviceId === undefined) return delivery.ack();

@@ -1,10 +1,10 @@
 // Publishing on one session: many messages in flight together, bounded, each with its outcome. "Stored" is said by
 // the broker or not at all; whatever ends in doubt has failed, and its owner repeats it under the same message id.
 
-import type { JetStreamClient, NatsConnection } from "nats.ws";
 import { atPoint } from "../at-point.ts";
 import type { OutboundMessage, PublishOutcome } from "../rpc.ts";
-import { type BrokerSession, describeError, within } from "./session.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
+import { type BrokerSession, describeError, type LiveSession, within } from "./session.ts";
 
 /** A publish waits this long for a session that is coming up. */
 const READY_TIMEOUT_MS = 2_000;
@@ -38,13 +38,39 @@ class Tally {
   }
 }
 
+/**
+ * The broker has read all that was written before the pong it sends. One ping is under way at a time: whatever is
+ * written meanwhile shares the next.
+ */
+class Flushes {
+  readonly #session: LiveSession;
+  #underWay: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
+
+  constructor(session: LiveSession) {
+    this.#session = session;
+  }
+
+  /** Resolves when the broker has read what has been written until now. */
+  next(): Promise<void> {
+    this.#next ??= this.#underWay
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined;
+        this.#underWay = within(this.#session.connection.flush(), ACK_TIMEOUT_MS, "flush");
+        return this.#underWay;
+      });
+    return this.#next;
+  }
+}
+
 /** The publishing side of a session. */
 export class Publisher {
   readonly #session: BrokerSession;
   readonly #onFailures: FailureReport | undefined;
   #messages = 0;
   #bytes = 0;
-  #stream: { connection: NatsConnection; client: JetStreamClient } | undefined;
+  #open: { session: LiveSession; words: Acknowledgements; flushes: Flushes } | undefined;
 
   constructor(session: BrokerSession, onFailures?: FailureReport) {
     this.#session = session;
@@ -83,11 +109,13 @@ export class Publisher {
     return tally.outcomes;
   }
 
-  /** One client for the life of a connection: making one costs more than publishing a message. */
-  #streamOf(connection: NatsConnection): JetStreamClient {
-    if (this.#stream?.connection !== connection)
-      this.#stream = { connection, client: connection.jetstream({ timeout: ACK_TIMEOUT_MS }) };
-    return this.#stream.client;
+  /** What lives as long as the session. */
+  #openFor(session: LiveSession): { words: Acknowledgements; flushes: Flushes } {
+    if (this.#open?.session !== session) {
+      const words = new Acknowledgements(session, ACK_TIMEOUT_MS);
+      this.#open = { session, words, flushes: new Flushes(session) };
+    }
+    return this.#open;
   }
 
   #admits(bytes: number): boolean {
@@ -96,30 +124,42 @@ export class Publisher {
 
   async #send(batch: readonly OutboundMessage[], admitted: number[], tally: Tally): Promise<void> {
     if (admitted.length === 0) return;
-    const connection = await this.#session.ready(READY_TIMEOUT_MS);
-    if (connection === undefined) {
+    await this.#session.ready(READY_TIMEOUT_MS);
+    const { live } = this.#session;
+    if (live === undefined) {
       for (const _ of admitted) tally.failed("the broker is not connected");
       return;
     }
-    const stream = this.#streamOf(connection);
+    const { connection } = live;
+    const { words, flushes } = this.#openFor(live);
     const flushed: number[] = [];
-    const acknowledged = admitted.map(async (at) => {
-      const message = batch[at]!;
+    const acknowledged: Promise<void>[] = [];
+    for (const at of admitted) {
+      const { subject, bytes, msgId } = batch[at]!;
+      if (msgId !== undefined) {
+        acknowledged.push(
+          (async () => {
+            try {
+              const word = await atPoint("bridge.publish", () => words.publish(subject, bytes, msgId));
+              if (word.stored) tally.outcomes[at] = "stored";
+              else tally.failed(word.reason);
+            } catch (error) {
+              tally.failed(describeError(error));
+            }
+          })(),
+        );
+        continue;
+      }
       try {
-        if (message.msgId === undefined) {
-          connection.publish(message.subject, message.bytes);
-          flushed.push(at);
-        } else if (await isStored(stream, message, message.msgId)) {
-          tally.outcomes[at] = "stored";
-        } else tally.failed("the answer was not a stream's");
+        connection.publish(subject, bytes);
+        flushed.push(at);
       } catch (error) {
         tally.failed(describeError(error));
       }
-    });
-    // The broker has read all that was written before the pong it sends: one flush answers for the whole batch.
+    }
     if (flushed.length > 0) {
       try {
-        await within(connection.flush(), ACK_TIMEOUT_MS, "flush");
+        await flushes.next();
         for (const at of flushed) tally.outcomes[at] = "stored";
       } catch (error) {
         for (const _ of flushed) tally.failed(describeError(error));
@@ -127,12 +167,4 @@ export class Publisher {
     }
     await Promise.all(acknowledged);
   }
-}
-
-/** A repeat the stream already has is stored as well. */
-async function isStored(stream: JetStreamClient, message: OutboundMessage, msgId: string): Promise<boolean> {
-  const ack = await atPoint("bridge.publish", () =>
-    stream.publish(message.subject, message.bytes, { msgID: msgId, timeout: ACK_TIMEOUT_MS }),
-  );
-  return typeof ack.stream === "string" && ack.seq > 0;
 }

@@ -1,9 +1,10 @@
 // Pulls messages from a durable consumer. One pull request is open at a time and never asks for more than there is
 // room for, so a slow consumer leaves its messages in the stream instead of in memory.
 
-import { createInbox, type Msg, nanos } from "nats.ws";
+import { type Msg, nanos } from "nats.ws";
 import { atPoint } from "../at-point.ts";
 import { utf8 } from "../protocol/json.ts";
+import { openInbox } from "./inbox.ts";
 import { MAX_MESSAGE_BYTES } from "./limits.ts";
 import type { LiveSession } from "./session.ts";
 
@@ -69,7 +70,6 @@ export function parseAckSubject(
 export interface PullOptions {
   stream: string;
   consumer: string;
-  inboxPrefix: string;
   /** Called for each message, in the order of the stream within one request. Must not throw. */
   onDelivery(delivery: Delivery): void;
 }
@@ -97,15 +97,8 @@ class Puller {
   constructor(session: LiveSession, options: PullOptions) {
     this.#session = session;
     this.#options = options;
-    this.#inbox = createInbox(options.inboxPrefix);
     // Each request answers below its own token: the status that ends one is not taken for another's.
-    session.connection.subscribe(`${this.#inbox}.*`, {
-      callback: (error, message) => {
-        if (session.signal.aborted) return;
-        if (error) session.fail(`the inbox was refused: ${error.message}`);
-        else this.#onMessage(message);
-      },
-    });
+    this.#inbox = openInbox(session, (message) => this.#onMessage(message));
     session.signal.addEventListener("abort", () => clearTimeout(this.#timer));
   }
 

@@ -84,6 +84,8 @@ export interface LiveSession {
   connection: NatsConnection;
   /** Aborted when the session ends, for whatever reason: everything begun for it ends then. */
   signal: AbortSignal;
+  /** The credentials allow no other inbox. */
+  inboxPrefix: string;
   /** Gives the session up, so that it is set up anew. */
   fail(reason: string): void;
 }
@@ -149,7 +151,7 @@ async function closeQuietly(connection: NatsConnection): Promise<void> {
 export class BrokerSession {
   readonly #options: SessionOptions;
   #phase: SessionPhase = { status: "closed", since: Date.now(), failures: 0 };
-  #connection: NatsConnection | undefined;
+  #live: LiveSession | undefined;
   /** Ends the running loop; absent when stopped. */
   #running: AbortController | undefined;
   #waiting: (() => void)[] = [];
@@ -174,7 +176,12 @@ export class BrokerSession {
 
   /** The connection, if the session is up now. */
   get connection(): NatsConnection | undefined {
-    return this.#phase.status === "ready" ? this.#connection : undefined;
+    return this.live?.connection;
+  }
+
+  /** The session, if it is up now. */
+  get live(): LiveSession | undefined {
+    return this.#phase.status === "ready" ? this.#live : undefined;
   }
 
   /** Begins to connect; does nothing when it already runs. */
@@ -194,7 +201,7 @@ export class BrokerSession {
   stop(): void {
     this.#running?.abort();
     this.#running = undefined;
-    this.#connection = undefined;
+    this.#live = undefined;
     this.#apply({ type: "stop" });
   }
 
@@ -226,7 +233,7 @@ export class BrokerSession {
       const error = await this.#attempt(stopped);
       // After `stop` the phase belongs to whoever started the session again.
       if (stopped.aborted) return;
-      this.#connection = undefined;
+      this.#live = undefined;
       this.#apply({ type: "down", error });
       this.#options.onEnd?.();
       await sleep(pauseMs(this.#phase.failures, Math.random()), stopped);
@@ -241,7 +248,8 @@ export class BrokerSession {
       connection = await this.#dial();
       if (stopped.aborted) return "stopped";
       const watch = this.#watch(connection, stopped);
-      const live = { connection, signal: ended.signal, fail: watch.end };
+      const { inboxPrefix } = this.#options;
+      const live = { connection, signal: ended.signal, inboxPrefix, fail: watch.end };
       await within(
         Promise.race([
           this.#options.onUp?.(live),
@@ -254,7 +262,7 @@ export class BrokerSession {
         throw error;
       });
       if (!stopped.aborted) {
-        this.#connection = connection;
+        this.#live = live;
         this.#apply({ type: "up" });
       }
       return await watch.ended;

@@ -36,6 +36,7 @@ const NO_ROW: Readonly<Record<string, string>> = {
     "hands out stubs: what a route calls is written by the object, and its caller repeats",
   "src/http/routes/calls.ts": "opens a socket: the object's commit comes before the answer",
   "src/http/routes/transfer.ts": "hands pages on: `durable-objects/transfer.ts` takes each once",
+  "src/nats/acknowledgements.ts": "publishes for `bridge.publish`, which waits for the word it gives back",
   "src/nats/shards.ts": "hands out stubs; waking a bridge writes nothing",
   "src/webhooks/shards.ts": "hands out stubs",
 };

@@ -66,7 +66,6 @@ export class OnlinePeer {
         pullMessages(live, {
           stream: FROM_USER_STREAM,
           consumer: BRIDGE_CONSUMER,
-          inboxPrefix,
           onDelivery: (delivery) => {
             this.#onMessage(delivery.subject, delivery.bytes).then(
               () => delivery.ack(),
