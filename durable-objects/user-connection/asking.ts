@@ -36,7 +36,14 @@ import {
   type RequestRow,
 } from "./store.ts";
 import type { Vault } from "./vault.ts";
-import { type AnswerContent, contentOf, type RequestContent, requestView, stateOf } from "./views.ts";
+import {
+  type AnswerContent,
+  contentOf,
+  type RequestContent,
+  type ShownRow,
+  stateOf,
+  viewOf,
+} from "./views.ts";
 
 /** How long an Idempotency-Key is remembered. */
 export const IDEMPOTENCY_MS = 24 * 3_600_000;
@@ -134,13 +141,20 @@ function replay(vault: Vault, ask: AskInput, now: number): RpcResult<RequestView
   if (!isRequest(row)) return undefined;
   if (!isRepetition(row.idempotency_digest, idempotency))
     return fault("conflict", "this Idempotency-Key was used with another request; use a new key");
-  return { ok: true, value: createdView(vault, row) };
+  return { ok: true, value: createdView(vault, row, contentOf(vault, row)) };
 }
 
-/** A request as its POST answered it, whatever has become of it since. */
-function createdView(vault: Vault, row: RequestRow): RequestView {
+/** A request as its POST answers it, at once and whenever the POST is repeated, whatever has become of it since. */
+function createdView(
+  vault: Vault,
+  row: Pick<
+    RequestRow,
+    "n" | "event_id" | "contract_id" | "kind" | "operation" | "created_at" | "expires_at"
+  >,
+  content: Readonly<RequestContent>,
+): RequestView {
   const contract = vault.contractOf(vault.store.contract(row.contract_id)!);
-  const untouched: RequestRow = {
+  const untouched: ShownRow = {
     ...row,
     status: "pending",
     changed_at: row.created_at,
@@ -150,20 +164,27 @@ function createdView(vault: Vault, row: RequestRow): RequestView {
     result: null,
     state: null,
   };
-  const content = contentOf(vault, row);
   const { match_code } = content;
   return {
-    ...requestView(vault, untouched, contract, content),
+    ...viewOf(vault, untouched, content, contract),
     ...(match_code === undefined ? {} : { match_code }),
   };
 }
 
-/** Records an ask. `ok` means that, once committed, the request will reach the user or expire. */
+/** The row of the request an ask made, or of the one it joined. */
+export interface Asked {
+  n: number;
+  rate?: RateState[];
+  /** What was stored of a new one: it need not be read and unwrapped to be shown. */
+  made?: { row: Parameters<typeof createdView>[1]; content: RequestContent };
+}
+
+/** Records an ask. `Asked` means that, once committed, the request will reach the user or expire. */
 export async function ask(
   change: Change,
   input: AskInput,
   parent?: number,
-): Promise<RpcResult<RequestView> | { n: number; rate?: RateState[] }> {
+): Promise<RpcResult<RequestView> | Asked> {
   const { vault, now } = change;
   const kind = kindNamed(input.kind);
   const operation = kind && operationOf(kind, input.operation);
@@ -334,8 +355,18 @@ export async function ask(
       request: { key_id: input.keyId, request_id: eventId },
       response: { expires_at: toTimestamp(expiresAt) },
     });
+    const made = {
+      n,
+      event_id: eventId,
+      contract_id: row.contract_id,
+      kind: kind.name,
+      operation: operation.name,
+      created_at: now,
+      expires_at: expiresAt,
+    };
     return {
       n,
+      made: { row: made, content },
       rate: [{ ...rate, remaining: Math.max(0, rate.remaining - 1), resetSeconds: rate.windowSeconds }],
     };
   } catch (error) {
@@ -345,9 +376,12 @@ export async function ask(
   }
 }
 
-/** The request a committed `ask` made, as its POST answers. */
-export const askedView = (vault: Vault, n: number): RequestView =>
-  createdView(vault, vault.store.outgoing(n) as RequestRow);
+/** The request that a committed `ask` made or joined, as its POST answers. */
+export function askedView(vault: Vault, asked: Asked): RequestView {
+  if (asked.made !== undefined) return createdView(vault, asked.made.row, asked.made.content);
+  const row = vault.store.outgoing(asked.n) as RequestRow;
+  return createdView(vault, row, contentOf(vault, row));
+}
 
 // ---- Machines -------------------------------------------------------------------------------------------
 
@@ -501,10 +535,19 @@ export function refuseMessage(
   };
 }
 
+/** The message of ours that one of the user's names, under the same contract. Read once: a step's writes come last. */
+export function messageOf({ vault, named }: Change, header: EnvelopeHeader): OutgoingRow | undefined {
+  const { ref } = header;
+  if (ref === undefined) return undefined;
+  if (!named.has(ref)) named.set(ref, vault.store.outgoingOf(ref));
+  const row = named.get(ref);
+  return row?.contract_id === header.contract_id ? row : undefined;
+}
+
 /** The request a message names, if it is one of this contract's. */
-export function requestOf(vault: Vault, header: EnvelopeHeader): RequestRow | undefined {
-  const row = header.ref === undefined ? undefined : vault.store.outgoingOf(header.ref);
-  return isRequest(row) && row.contract_id === header.contract_id ? row : undefined;
+export function requestOf(change: Change, header: EnvelopeHeader): RequestRow | undefined {
+  const row = messageOf(change, header);
+  return isRequest(row) ? row : undefined;
 }
 
 /** How an authentic answer counts. The first valid one wins; a bad one is recorded and leaves the request open. */
@@ -515,7 +558,7 @@ export async function takeAnswer(
   answer: ResponsePayload,
 ): Promise<Outcome> {
   const { vault, now } = change;
-  const row = requestOf(vault, header);
+  const row = requestOf(change, header);
   const refuse = (reason: string) => refuseMessage(change, header, contractRow, reason, row);
   if (row === undefined || row.kind !== kindOfResponse(header.event_type)) return refuse("unknown_request");
   if (row.status !== "pending") return refuse("already_ended");
@@ -615,8 +658,7 @@ export async function takeHeard(
   header: EnvelopeHeader,
   payload: unknown,
 ): Promise<Outcome> {
-  const { vault } = change;
-  const row = requestOf(vault, header);
+  const row = requestOf(change, header);
   const heard = row === undefined ? undefined : machineOf(row)?.hears?.[header.event_type];
   if (row === undefined || heard === undefined)
     return refuseMessage(change, header, contractRow, "unknown_request", row);

@@ -54,6 +54,8 @@ export class Change {
   readonly changed: string[] = [];
   /** States that machines are in after this step, by row: a second step on the same row goes on from here. */
   readonly states = new Map<number, unknown>();
+  /** Rows that the step's message names by their ids, as they were read. */
+  readonly named = new Map<string, OutgoingRow | undefined>();
   /** Whether this step asks the user something: more entries come with the answer. */
   asks = false;
   /** Contracts that end in this step. */

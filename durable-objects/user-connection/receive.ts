@@ -25,6 +25,7 @@ import { RECOVERY_MS } from "../heads.ts";
 import { hasUnfinished, takeUpdateDenied } from "./amending.ts";
 import {
   concludeDelivered,
+  messageOf,
   type Outcome,
   refuseMessage,
   requestOf,
@@ -39,7 +40,7 @@ import { takeCapabilityRevocation } from "./narrowing.ts";
 import { destroyRetired, rotateAfterMessages, takeKeyRotate, takeKeyRotated } from "./rotating.ts";
 import { hasArrived, missingNumbers, type Received, take } from "./sequence.ts";
 import { takeSubmission } from "./setup.ts";
-import { type ContractRow, isRequest, openFrom } from "./store.ts";
+import { type ContractRow, isRequest, type OutgoingRow, openFrom } from "./store.ts";
 import type { Vault } from "./vault.ts";
 import { SHOWN_MISSING } from "./views.ts";
 
@@ -48,7 +49,8 @@ const MISSING_RESEND_AFTER_MS = 2_000;
 
 type StoredReceipt = Pick<Receipt, "outcome" | "reason" | "request_status" | "event_hash">;
 
-function recipientOf(vault: Vault): Recipient {
+function recipientOf(change: Change): Recipient {
+  const { vault } = change;
   const { store, config, userId } = vault;
   return {
     now: vault.now(),
@@ -68,8 +70,8 @@ function recipientOf(vault: Vault): Recipient {
     },
     seen: (header) => {
       // Receipts only confirm, and are not receipted: taking one twice changes nothing.
-      if (header.event_type === "receipt") return "new";
-      if (storedReceipt(vault, header) !== undefined) return "seen";
+      if (header.event_type === "receipt") return openMessage(change, header) === undefined ? "seen" : "new";
+      if (storedReceipt(change, header) !== undefined) return "seen";
       if (header.event_type === "contract.submit") return "new";
       const row = store.contract(header.contract_id!)!;
       return header.seq === 0 || hasArrived(store.received(row), header.seq) ? "seq_reused" : "new";
@@ -84,15 +86,22 @@ function recipientOf(vault: Vault): Recipient {
   };
 }
 
+/** The message of ours that a receipt confirms; undefined when it was confirmed before: nothing can come of another. */
+function openMessage(change: Change, header: EnvelopeHeader): OutgoingRow | undefined {
+  const row = messageOf(change, header);
+  return row?.delivered_at === null ? row : undefined;
+}
+
 /** The receipt a message got when it was first taken in; undefined when it is new. */
 function storedReceipt(
-  vault: Vault,
+  change: Change,
   header: EnvelopeHeader,
 ): { at: number; receipt: StoredReceipt } | undefined {
+  const { vault } = change;
   const row = vault.store.inbound(header.event_id);
   if (row !== undefined) return { at: row.received_at, receipt: JSON.parse(row.receipt) as StoredReceipt };
   if (kindOfResponse(header.event_type) === undefined) return undefined;
-  const request = requestOf(vault, header);
+  const request = requestOf(change, header);
   if (request === undefined || request.answer_id !== header.event_id) return undefined;
   return {
     at: request.changed_at,
@@ -136,7 +145,7 @@ const addressOf = (vault: Vault, row: ContractRow) => ({
 /** Takes in one message: one commit, or none when it is not to be believed. */
 export async function receive(change: Change, message: InboundMessage): Promise<InboundOutcome> {
   const { vault } = change;
-  const acceptance = await accept(message.bytes, message.subject, recipientOf(vault));
+  const acceptance = await accept(message.bytes, message.subject, recipientOf(change));
   if (acceptance.outcome === "rejected") {
     const { reason, eventId } = acceptance;
     return {
@@ -158,7 +167,7 @@ export async function receive(change: Change, message: InboundMessage): Promise<
 
   const row = vault.store.contract(header.contract_id!)!;
   if (acceptance.outcome === "seen") {
-    const { at, receipt } = storedReceipt(vault, header)!;
+    const { at, receipt } = storedReceipt(change, header)!;
     return { handled: "done", replies: await sealReceipt(vault, header, at, receipt, addressOf(vault, row)) };
   }
   const outcome =
@@ -326,14 +335,8 @@ async function receiveReceipt(
   const done: InboundOutcome = { handled: "done", replies: [] };
   if (acceptance.outcome !== "verified") return done;
   const receipt = acceptance.message.payload as Receipt;
-  const row = vault.store.outgoingOf(receipt.event_id);
-  if (
-    row === undefined ||
-    header.ref !== receipt.event_id ||
-    row.contract_id !== header.contract_id ||
-    row.delivered_at !== null
-  )
-    return done;
+  const row = header.ref === receipt.event_id ? openMessage(change, header) : undefined;
+  if (row === undefined) return done;
   if (receipt.outcome === "refused")
     change.audit({
       contractId: row.contract_id,
@@ -386,7 +389,7 @@ async function receiveSubmission(
 ): Promise<InboundOutcome> {
   const { vault, now } = change;
   if (acceptance.outcome === "seen") {
-    const { at, receipt } = storedReceipt(vault, header)!;
+    const { at, receipt } = storedReceipt(change, header)!;
     const row = vault.store.contract(vault.store.inbound(header.event_id)!.contract_id)!;
     const { userKey, messageSpace } = addressOf(vault, row);
     return {

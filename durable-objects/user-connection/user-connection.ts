@@ -219,8 +219,8 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     return this.#counted(vault, input.keyId, async () => {
       const asked = await this.#step(vault, (change) => ask(change, input));
       if (!("n" in asked)) return asked;
-      const { n, rate } = asked;
-      return { ok: true, value: askedView(vault, n), ...(rate === undefined ? {} : { rate }) };
+      const { rate } = asked;
+      return { ok: true, value: askedView(vault, asked), ...(rate === undefined ? {} : { rate }) };
     });
   }
 

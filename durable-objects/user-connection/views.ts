@@ -39,10 +39,39 @@ const timeOf = (ms: number | null): string | undefined => (ms === null ? undefin
 const present = <T extends object>(value: T): T =>
   Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
 
-export const contentOf = (vault: Vault, row: RequestRow): RequestContent =>
-  vault.wrapper.unwrap(new Uint8Array(row.content), `outgoing/content/${row.n}`) as unknown as RequestContent;
+/** What was unwrapped, while somebody holds the row it was read with: a step looks into it several times. */
+const unwrapped = new WeakMap<ArrayBuffer, Readonly<RequestContent>>();
 
-export const answerOf = (vault: Vault, row: RequestRow): AnswerContent | undefined =>
+export function contentOf(vault: Vault, row: Pick<RequestRow, "n" | "content">): Readonly<RequestContent> {
+  let content = unwrapped.get(row.content);
+  if (content === undefined) {
+    const stored = new Uint8Array(row.content);
+    content = vault.wrapper.unwrap(stored, `outgoing/content/${row.n}`) as unknown as RequestContent;
+    unwrapped.set(row.content, content);
+  }
+  return content;
+}
+
+/** What a view of a request shows of its row. */
+export type ShownRow = Pick<
+  RequestRow,
+  | "n"
+  | "event_id"
+  | "contract_id"
+  | "kind"
+  | "operation"
+  | "status"
+  | "created_at"
+  | "expires_at"
+  | "delivered_at"
+  | "changed_at"
+  | "answer_id"
+  | "answer"
+  | "result"
+  | "state"
+>;
+
+export const answerOf = (vault: Vault, row: ShownRow): AnswerContent | undefined =>
   row.answer === null
     ? undefined
     : (vault.wrapper.unwrap(
@@ -50,19 +79,22 @@ export const answerOf = (vault: Vault, row: RequestRow): AnswerContent | undefin
         `outgoing/answer/${row.n}`,
       ) as unknown as AnswerContent);
 
-export const stateOf = (vault: Vault, row: RequestRow): unknown =>
+export const stateOf = (vault: Vault, row: ShownRow): unknown =>
   row.state === null ? undefined : vault.wrapper.unwrap(new Uint8Array(row.state), `outgoing/state/${row.n}`);
 
-export const resultOf = (vault: Vault, row: RequestRow): unknown =>
+export const resultOf = (vault: Vault, row: ShownRow): unknown =>
   row.result === null
     ? undefined
     : vault.wrapper.unwrap(new Uint8Array(row.result), `outgoing/result/${row.n}`);
 
-export function requestView(
+export const requestView = (vault: Vault, row: RequestRow, contract: Contract): RequestView =>
+  viewOf(vault, row, contentOf(vault, row), contract);
+
+export function viewOf(
   vault: Vault,
-  row: RequestRow,
+  row: ShownRow,
+  content: Readonly<RequestContent>,
   contract: Contract,
-  content = contentOf(vault, row),
 ): RequestView {
   const answer = answerOf(vault, row);
   const shares = operationOf(kindNamed(row.kind)!, row.operation)?.sharesValue === true;

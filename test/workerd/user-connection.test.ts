@@ -446,6 +446,31 @@ describe("asking for a login", () => {
     });
   });
 
+  it("is delivered by its first receipt; what another says changes nothing", async () => {
+    const peer = await connect();
+    const view = await ask(peer);
+    const confirm = async (outcome: Receipt["outcome"], named = view.request_id) =>
+      deliverOne(
+        peer,
+        await peer.message(
+          serviceId,
+          "receipt",
+          { event_id: named, received_at: toTimestamp(Date.now()), outcome },
+          { ref: view.request_id },
+        ),
+      );
+    const entries = (await chain(peer)).length;
+    // Says one thing outside and another inside: it confirms neither.
+    await confirm("stored", (await ask(peer)).request_id);
+    expect((await statusOf(peer, view)).delivered_at).toBeUndefined();
+    await confirm("stored");
+    const { delivered_at } = await statusOf(peer, view);
+    expect(delivered_at).toBeDefined();
+    expect((await confirm("refused")).outcome).toEqual({ handled: "done", replies: [] });
+    expect(await statusOf(peer, view)).toMatchObject({ status: "pending", delivered_at });
+    expect((await chain(peer)).length).toBe(entries + 1);
+  });
+
   it("holds the line until the answer comes", async () => {
     const peer = await connect();
     const view = await ask(peer);
