@@ -616,6 +616,7 @@ export async function takeAnswer(
       sealed: null,
       next_send_at: null,
       answer_id: header.event_id,
+      answer_seq: header.seq,
       answer_hash: hash,
       answer: vault.wrapper.wrap(stored, `outgoing/answer/${row.n}`),
       result: keepsResult ? vault.wrapper.wrap(answer.result, `outgoing/result/${row.n}`) : null,

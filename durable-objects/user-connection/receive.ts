@@ -298,14 +298,21 @@ async function commitOutcome(
     ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
     ...(outcome.requestStatus === undefined ? {} : { request_status: outcome.requestStatus }),
   };
+  // Most answers cost the contract no row: their numbers are in their requests' rows (store.ts).
+  const isBeside =
+    outcome.remembered === true &&
+    outcome.contract === undefined &&
+    !change.ending.has(row.contract_id) &&
+    vault.store.mayBeBeside(row.contract_id, header.seq);
   change.write((hash) => {
-    vault.store.updateContract(row.contract_id, {
-      received_seq: received.highest,
-      missing_seq: JSON.stringify(received.missing),
-      last_activity_at: now,
-      open_from: vault.store.firstOpen(row.open_from),
-      ...outcome.contract,
-    });
+    if (!isBeside)
+      vault.store.updateContract(row.contract_id, {
+        received_seq: received.highest,
+        missing_seq: JSON.stringify(received.missing),
+        last_activity_at: now,
+        open_from: vault.store.firstOpen(row.open_from),
+        ...outcome.contract,
+      });
     destroyRetired(vault, row.contract_id, received, now);
     if (outcome.remembered !== true)
       vault.store.insertInbound({

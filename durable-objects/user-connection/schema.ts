@@ -30,7 +30,7 @@ export const SCHEMA: readonly string[] = [
      ended_by TEXT,
      ended_reason TEXT,
      last_activity_at INTEGER,
-     received_seq INTEGER NOT NULL DEFAULT 0,
+     received_seq INTEGER NOT NULL DEFAULT 0,     -- without what outgoing.answer_seq adds
      missing_seq TEXT NOT NULL DEFAULT '[]',      -- JSON ranges [[from, to], ...] below received_seq
      revoked_capabilities TEXT NOT NULL DEFAULT '[]',
      cooling TEXT NOT NULL DEFAULT '[]',          -- JSON [[hash of what was denied, until], ...]
@@ -201,6 +201,11 @@ export const SCHEMA: readonly string[] = [
    -- The last entry when a row was written: its place among the events in \`audit\`. The table has those of steps without
    -- an entry, and those with a callback, which goes once the Journal has it.
    ALTER TABLE events ADD COLUMN after_entry INTEGER NOT NULL DEFAULT 0;`,
+
+  `-- The number (\`seq\`) of the message that answered. Numbers above the contract's received_seq are counted from here,
+   -- in rows from its open_from on, until its row is written again. A version that does not know the column takes them
+   -- for missing, asks for them, and knows the answers by their ids.
+   ALTER TABLE outgoing ADD COLUMN answer_seq INTEGER;`,
 ];
 
 /** Every column that holds wrapped values; a test holds it against the tables. */

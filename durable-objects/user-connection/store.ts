@@ -9,7 +9,7 @@ import { routedRow } from "../../src/protocol/ids.ts";
 import { migrate } from "../migrations.ts";
 import type { ErasureRow } from "./erasing.ts";
 import { SCHEMA } from "./schema.ts";
-import type { Received } from "./sequence.ts";
+import { hasArrived, type Received, take } from "./sequence.ts";
 
 export interface ContractRow {
   contract_id: string;
@@ -102,6 +102,7 @@ export interface OutgoingRow {
   idempotency_digest: string | null;
   changed_at: number | null;
   answer_id: string | null;
+  answer_seq: number | null;
   answer_hash: string | null;
   answer: ArrayBuffer | null;
   result: ArrayBuffer | null;
@@ -185,6 +186,15 @@ export interface UntoldRow {
 
 const isCurrent = ({ status }: ContractRow): boolean => status === "active" || status === "paused";
 
+/** A contract's row as it stands, and how many answers have left their number beside it. */
+interface Standing {
+  row: Readonly<ContractRow>;
+  beside: number;
+}
+
+/** Answers since a contract's row was written; with this one it is written again. So many are looked for on waking. */
+export const MAX_ANSWERS_BESIDE = 32;
+
 /** The last entry under a logged head. */
 const LOGGED = "SELECT coalesce(max(n), 0) FROM heads";
 
@@ -203,8 +213,8 @@ export class Store {
   #exists: boolean;
   /** Once it is stored it stays, until an erasure. */
   #userId: string | undefined;
-  /** Contracts as they are stored, and the chain's end: read in every step, several times. */
-  readonly #contracts = new Map<string, Readonly<ContractRow>>();
+  /** Contracts as they stand, and the chain's end: read in every step, several times. */
+  readonly #contracts = new Map<string, Standing>();
   #end: { n: number; head: string } | undefined;
   /** The last row given out, and each contract's last number. */
   #lastRow: number | undefined;
@@ -340,40 +350,107 @@ export class Store {
   // Contracts
 
   contract(contractId: string): ContractRow | undefined {
-    const known = this.#contracts.get(contractId);
-    if (known !== undefined) return known;
-    const [row] = this.#rows<ContractRow>("SELECT * FROM contracts WHERE contract_id = ?", contractId);
-    if (row !== undefined) this.#contracts.set(contractId, Object.freeze(row));
-    return row;
+    return this.#standing(contractId)?.row;
   }
 
   contracts(): ContractRow[] {
-    return this.#rows<ContractRow>("SELECT * FROM contracts ORDER BY created_at");
+    return this.#rows<ContractRow>("SELECT * FROM contracts ORDER BY created_at").map(
+      (stored) => this.#withAnswers(stored).row,
+    );
   }
 
   /** The contract that an ask would use: active or paused. There is at most one. */
   currentContract(): ContractRow | undefined {
-    for (const known of this.#contracts.values()) if (isCurrent(known)) return known;
-    const [row] = this.#rows<ContractRow>("SELECT * FROM contracts WHERE status IN ('active', 'paused')");
-    if (row !== undefined) this.#contracts.set(row.contract_id, Object.freeze(row));
-    return row;
+    for (const { row } of this.#contracts.values()) if (isCurrent(row)) return row;
+    const [stored] = this.#rows<ContractRow>("SELECT * FROM contracts WHERE status IN ('active', 'paused')");
+    return stored && this.#known(stored).row;
   }
 
   /** The newest contract that came by an invite, given as its code's hash. */
   contractByInvite(invite: string): ContractRow | undefined {
-    return this.#rows<ContractRow>(
+    const [stored] = this.#rows<ContractRow>(
       "SELECT * FROM contracts WHERE invite = ? ORDER BY created_at DESC LIMIT 1",
       invite,
-    )[0];
+    );
+    return stored && this.#withAnswers(stored).row;
+  }
+
+  #standing(contractId: string): Standing | undefined {
+    const known = this.#contracts.get(contractId);
+    if (known !== undefined) return known;
+    const [stored] = this.#rows<ContractRow>("SELECT * FROM contracts WHERE contract_id = ?", contractId);
+    return stored && this.#known(stored);
+  }
+
+  #known(stored: ContractRow): Standing {
+    const standing = this.#withAnswers(stored);
+    this.#contracts.set(stored.contract_id, standing);
+    return standing;
+  }
+
+  /**
+   * A row of `contracts` with what answers add that have left their number in their request's row since it was written.
+   * They are in rows from its `open_from` on: those were open then, or came later. Only under a contract in force: the
+   * write that ends it takes them along.
+   */
+  #withAnswers(stored: ContractRow): Standing {
+    const answers = isCurrent(stored)
+      ? this.#rows<{ answer_seq: number; changed_at: number }>(
+          `SELECT answer_seq, changed_at FROM outgoing WHERE n >= ? AND answer_seq > ? AND contract_id = ?
+           ORDER BY answer_seq`,
+          stored.open_from,
+          stored.received_seq,
+          stored.contract_id,
+        )
+      : [];
+    if (answers.length === 0) return { row: Object.freeze(stored), beside: 0 };
+    const { highest, missing } = answers.reduce(
+      (received, { answer_seq }) =>
+        hasArrived(received, answer_seq) ? received : take(received, answer_seq),
+      this.received(stored),
+    );
+    const row: ContractRow = {
+      ...stored,
+      received_seq: highest,
+      missing_seq: JSON.stringify(missing),
+      last_activity_at: Math.max(
+        stored.last_activity_at ?? 0,
+        ...answers.map(({ changed_at }) => changed_at),
+      ),
+      open_from: this.firstOpen(stored.open_from),
+    };
+    return { row: Object.freeze(row), beside: answers.length };
+  }
+
+  /**
+   * Whether the row of the request it answers is enough to remember an answer's number: the next one, under a contract
+   * in force. What leaves a gap or fills one is in the contract's row, so that all that is beside it is a run of
+   * numbers, whose order says nothing.
+   */
+  mayBeBeside(contractId: string, seq: number): boolean {
+    const standing = this.#standing(contractId);
+    return (
+      standing !== undefined &&
+      isCurrent(standing.row) &&
+      seq === standing.row.received_seq + 1 &&
+      standing.beside + 1 < MAX_ANSWERS_BESIDE
+    );
   }
 
   insertContract(row: Columns<ContractRow>): void {
     this.#insert("contracts", row);
   }
 
+  /** Called in a transaction. What answers have left beside the row goes along: it says all again. */
   updateContract(contractId: string, columns: Columns<ContractRow>): void {
+    const standing = this.#standing(contractId);
+    let all = columns;
+    if (standing !== undefined && standing.beside > 0) {
+      const { received_seq, missing_seq, last_activity_at, open_from } = standing.row;
+      all = { received_seq, missing_seq, last_activity_at, open_from, ...columns };
+    }
     this.#contracts.delete(contractId);
-    this.#update("contracts", "contract_id", contractId, columns);
+    this.#update("contracts", "contract_id", contractId, all);
   }
 
   /** Says that the Directory has something new to learn of a contract. Called in a transaction. */
@@ -495,6 +572,8 @@ export class Store {
   }
 
   updateOutgoing(n: number, columns: Columns<OutgoingRow>): void {
+    // An answer's number is its contract's, too.
+    if (columns.answer_seq !== undefined) this.#contracts.clear();
     this.#update("outgoing", "n", n, columns);
   }
 
