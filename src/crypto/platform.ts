@@ -12,8 +12,6 @@ export type AeadName = "chacha20-poly1305";
 
 export interface PlatformCrypto {
   createHash(algorithm: "sha256"): { update(bytes: Uint8Array): { digest(): Uint8Array } };
-  /** In one call; younger than `createHash`. */
-  hash?(algorithm: "sha256", bytes: Uint8Array, encoding: "buffer"): Uint8Array;
   hkdfSync(
     digest: "sha256",
     secret: Uint8Array,
