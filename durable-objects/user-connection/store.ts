@@ -603,6 +603,8 @@ export class Store {
 
   /** The lowest open row from `from` on, or the number of the next row when none is. */
   firstOpen(from: number): number {
+    // Of the very first transaction nothing can be read: what it has put into the outbox must not be passed over.
+    if (!this.#exists) return from;
     const first = this.#rows<{ n: number }>(
       "SELECT n FROM outgoing WHERE n >= ? AND (sealed IS NOT NULL OR status = 'pending') ORDER BY n LIMIT 1",
       from,
