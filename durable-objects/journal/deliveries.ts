@@ -156,8 +156,8 @@ export class Deliveries {
   /** Delivers one event to one target again, from the schedule's beginning. */
   async redeliver(deliveryId: string): Promise<RpcResult<DeliveryView>> {
     const [, target = "", eventId = ""] = /^([^.]+)\.([^.]+)$/.exec(deliveryId) ?? [];
+    const head = await this.#store.eventById(eventId);
     const endpoint = (await this.#dispatcher.endpoints()).find(({ webhookId }) => webhookId === target);
-    const head = this.#store.eventById(eventId);
     if (endpoint === undefined || head === undefined) return NO_SUCH_DELIVERY;
     const lane = this.#laneOf(head, target);
     if (lane === undefined || this.#delivery(head, target) === undefined) return NO_SUCH_DELIVERY;

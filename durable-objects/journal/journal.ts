@@ -239,7 +239,8 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
         const recordedAt = Math.max(this.now(), store.last()?.recorded_at ?? 0);
         for (const { event, callbackUrl } of events) {
           const userId = event.user_id ?? "";
-          if (store.has(userId, event.event_id)) continue;
+          const at = fromTimestamp(event.timestamp);
+          if (store.has(userId, event.event_id, at)) continue;
           n += 1;
           store.insertEvent(
             {
@@ -247,7 +248,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
               user_id: userId,
               event_id: event.event_id,
               type: event.type,
-              at: fromTimestamp(event.timestamp),
+              at,
               recorded_at: recordedAt,
               body: eventText(event),
             },
@@ -258,6 +259,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       if (n === before) return;
       // No await since the transaction: events and alarm become durable together, before any reply or attempt leaves.
       this.#scheduleSweep(store);
+      store.extendIndex(this.ctx.storage);
       dispatcher.wake(n);
     });
     if (n === before) return;
@@ -339,7 +341,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   }
 
   async locate(eventId: string): Promise<{ position: number; recordedAt: number } | undefined> {
-    const row = (await this.#open()).store.eventById(eventId);
+    const row = await (await this.#open()).store.eventById(eventId);
     return row === undefined ? undefined : { position: row.n, recordedAt: row.recorded_at };
   }
 

@@ -1,8 +1,8 @@
 // The journal's tables. In the clear: ids, types, times and status words, which is all an event holds (its schema
 // sees to that); callback URLs, which may carry a token, are wrapped.
 //
-// Rows written are the cost of this object. An event is two (itself and its place in the index) and one more when
-// it is deleted; a delivery that succeeds at once is none: an endpoint is a position in the journal, written for
+// Rows written are the cost of this object. An event is one and one more when it is deleted (what it is found by,
+// event-index.ts, is a row for hundreds of events); a delivery that succeeds at once is none: an endpoint is a position in the journal, written for
 // many events together. Only what failed becomes a row of its own.
 
 import type { WrappedColumn } from "../rewrap.ts";
@@ -81,6 +81,17 @@ export const SCHEMA: readonly string[] = [
      last_error TEXT,
      next_at INTEGER NOT NULL DEFAULT 0     -- no attempt before
    ) WITHOUT ROWID;`,
+
+  `-- Where events are by id and user (event-index.ts). events_by_id is dropped once runs stand in for it.
+   CREATE TABLE runs (
+     part INTEGER NOT NULL,                 -- of the users, by a hash; -1 where the run was written
+     run INTEGER NOT NULL,
+     from_at INTEGER NOT NULL,              -- recorded_at of the run's first event
+     marks BLOB NOT NULL,                   -- 32-bit words: place in the run, hash of the user, hash of the event's id
+     PRIMARY KEY (part, run)
+   ) WITHOUT ROWID;
+   -- What came with a time ahead of this object's by more than CLOCK_AHEAD_MS: usually nothing.
+   CREATE UNIQUE INDEX events_ahead ON events (user_id, event_id) WHERE at > recorded_at + 60000;`,
 ];
 
 /** Every column that holds wrapped values; a test holds it against the tables. */

@@ -3,15 +3,17 @@
 import { sha256 } from "../../src/crypto/hash.ts";
 import type { Wrapper } from "../../src/crypto/wrap.ts";
 import { toBase58 } from "../../src/protocol/encoding.ts";
-import { parseRoutedId } from "../../src/protocol/ids.ts";
 import { utf8 } from "../../src/protocol/json.ts";
 import type { DeliveryStatus } from "../../src/rpc.ts";
 import type { AttemptResult } from "../../src/webhooks/schedule.ts";
+import { EventIndex, type RunShape } from "./event-index.ts";
 
 /** The endpoint row and the id under which deliveries to callback URLs are listed. */
 export const CALLBACK = "callback";
 /** Attempts a delivery's record keeps: more than one whole schedule makes. */
 export const MAX_RECORDED_ATTEMPTS = 25;
+/** Places named to the database at once: its texts are bounded. */
+const MAX_PLACES = 50_000;
 /** Characters of the hash that tells callback origins apart. */
 const ORIGIN_HASH_CHARACTERS = 22;
 
@@ -75,10 +77,13 @@ const HEAD = "n, user_id, event_id, type, at, recorded_at, callback";
 export class Store {
   readonly #sql: SqlStorage;
   readonly #wrapper: Wrapper;
+  readonly #index: EventIndex;
 
-  constructor(sql: SqlStorage, wrapper: Wrapper) {
+  /** `run` is for tests: they have fewer events than a run of the index holds. */
+  constructor(sql: SqlStorage, wrapper: Wrapper, run?: RunShape) {
     this.#sql = sql;
     this.#wrapper = wrapper;
+    this.#index = new EventIndex(sql, run);
   }
 
   #rows<Row>(query: string, ...bindings: SqlStorageValue[]): Row[] {
@@ -106,8 +111,12 @@ export class Store {
     return this.#rows<EventRow>("SELECT n, recorded_at FROM events ORDER BY n LIMIT 1")[0];
   }
 
-  has(userId: string, eventId: string): boolean {
-    return this.#rows("SELECT 1 FROM events WHERE user_id = ? AND event_id = ?", userId, eventId).length > 0;
+  /**
+   * Whether an event is here already. A user's event has the same time when it comes again; one of the service's own
+   * may be reported with another, and they are few: every one of them is looked at.
+   */
+  has(userId: string, eventId: string, at: number): boolean {
+    return this.#index.find(userId, eventId, userId === "" ? 0 : at) !== undefined;
   }
 
   insertEvent(row: Omit<EventRow, "callback">, callbackUrl: string | undefined): void {
@@ -123,24 +132,23 @@ export class Store {
       row.body,
       callbackUrl === undefined ? null : this.#wrapper.wrap(callbackUrl, callbackPlace(row.event_id)).buffer,
     );
+    this.#index.add(row.user_id, row.event_id, row.n, row.recorded_at);
+  }
+
+  /** To be called once inserted events are stored: keeps what they are found by from growing. */
+  extendIndex(storage: DurableObjectStorage): void {
+    this.#index.extend(storage, this.last()?.n ?? 0);
   }
 
   event(n: number): EventRow | undefined {
     return this.#rows<EventRow>("SELECT * FROM events WHERE n = ?", n)[0];
   }
 
-  /** An id that carries its user is found through the index; another costs a read of every event. */
-  eventById(eventId: string): EventHead | undefined {
-    const userId = parseRoutedId(eventId)?.userId;
-    const known =
-      userId === undefined
-        ? undefined
-        : this.#rows<EventHead>(
-            `SELECT ${HEAD} FROM events WHERE user_id = ? AND event_id = ?`,
-            userId,
-            eventId,
-          )[0];
-    return known ?? this.#rows<EventHead>(`SELECT ${HEAD} FROM events WHERE event_id = ?`, eventId)[0];
+  async eventById(eventId: string): Promise<EventHead | undefined> {
+    const n = await this.#index.findAnywhere(eventId);
+    return n === undefined
+      ? undefined
+      : this.#rows<EventHead>(`SELECT ${HEAD} FROM events WHERE n = ?`, n)[0];
   }
 
   callbackUrl(row: EventHead): string {
@@ -160,25 +168,38 @@ export class Store {
     rows: { n: number; body: string }[];
     scanned: number;
   } {
+    if (query.userId !== undefined) return this.#feedOf(query.userId, query);
     const end = Math.min(query.after + query.maxScan, this.last()?.n ?? 0);
-    const filters = [
-      ...(query.type === undefined ? [] : [["type = ?", query.type] as const]),
-      ...(query.userId === undefined ? [] : [["user_id = ?", query.userId] as const]),
-    ];
     const rows = this.#rows<{ n: number; body: string }>(
-      `SELECT n, body FROM events ${query.userId === undefined ? "" : "INDEXED BY events_by_id"}
-       WHERE ${["n > ?", "n <= ?", ...filters.map(([condition]) => condition)].join(" AND ")}
+      `SELECT n, body FROM events WHERE n > ? AND n <= ? ${query.type === undefined ? "" : "AND type = ?"}
        ORDER BY n LIMIT ?`,
       query.after,
-      // A user's events come through the index: they need no bound.
-      query.userId === undefined ? end : Number.MAX_SAFE_INTEGER,
-      ...filters.map(([, value]) => value),
+      end,
+      ...(query.type === undefined ? [] : [query.type]),
       query.limit,
     );
     const lastRow = rows.at(-1);
     if (rows.length === query.limit && lastRow !== undefined) return { rows, scanned: lastRow.n };
-    const scanned = query.userId === undefined ? end : (this.last()?.n ?? 0);
-    return { rows, scanned: Math.max(query.after, scanned) };
+    return { rows, scanned: Math.max(query.after, end) };
+  }
+
+  /** A user's events come through the index: they need no bound. */
+  #feedOf(
+    userId: string,
+    { after, type, limit }: { after: number; type?: string; limit: number },
+  ): { rows: { n: number; body: string }[]; scanned: number } {
+    const rows: { n: number; body: string }[] = [];
+    for (const n of this.#index.ofUser(userId, after)) {
+      const [row] = this.#rows<{ n: number; body: string; type: string }>(
+        "SELECT n, body, type FROM events WHERE n = ? AND user_id = ?",
+        n,
+        userId,
+      );
+      if (row === undefined || (type !== undefined && row.type !== type)) continue;
+      rows.push({ n, body: row.body });
+      if (rows.length === limit) return { rows, scanned: n };
+    }
+    return { rows, scanned: Math.max(after, this.last()?.n ?? 0) };
   }
 
   /** The last n recorded before an instant; 0 when there is none. `recorded_at` grows with n, so halving finds it. */
@@ -190,9 +211,13 @@ export class Store {
     let high = last.n;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      if (this.#rows<EventRow>("SELECT recorded_at FROM events WHERE n = ?", middle)[0]!.recorded_at < ms)
-        low = middle;
-      else high = middle - 1;
+      // Those of an erased user are missing in between.
+      const [row] = this.#rows<EventRow>(
+        "SELECT n, recorded_at FROM events WHERE n <= ? ORDER BY n DESC LIMIT 1",
+        middle,
+      );
+      if (row!.recorded_at < ms) low = middle;
+      else high = row!.n - 1;
     }
     return low;
   }
@@ -218,6 +243,7 @@ export class Store {
       return false;
     const upTo = Math.min(this.positionBefore(before), oldest.n + limit - 1, last.n - 1);
     this.#sql.exec("DELETE FROM events WHERE n <= ?", upTo);
+    this.#index.prune(upTo);
     for (const { lane } of this.#rows<{ lane: string }>("SELECT DISTINCT lane FROM deliveries"))
       this.#sql.exec("DELETE FROM deliveries WHERE lane = ? AND n <= ?", lane, upTo);
     const next = this.oldest()!;
@@ -226,9 +252,15 @@ export class Store {
 
   /** Deletes a user's events, but never the newest, and their deliveries. Called in a transaction. */
   forget(userId: string): void {
-    const theirs = "SELECT n FROM events WHERE user_id = ? AND n < (SELECT max(n) FROM events)";
-    this.#sql.exec(`DELETE FROM deliveries WHERE n IN (${theirs})`, userId);
-    this.#sql.exec(`DELETE FROM events WHERE n IN (${theirs})`, userId);
+    const last = this.last()?.n ?? 0;
+    const places = [...this.#index.ofUser(userId, 0)].filter((n) => n < last);
+    const theirs = "SELECT n FROM events WHERE n IN (SELECT value FROM json_each(?)) AND user_id = ?";
+    while (places.length > 0) {
+      const some = JSON.stringify(places.splice(-MAX_PLACES));
+      this.#sql.exec(`DELETE FROM deliveries WHERE n IN (${theirs})`, some, userId);
+      this.#sql.exec(`DELETE FROM events WHERE n IN (${theirs})`, some, userId);
+    }
+    this.#index.forget(userId, last);
   }
 
   // Endpoints and replays

@@ -723,7 +723,7 @@ describe("a crash", () => {
 });
 
 describe("the cost", () => {
-  it("of an event delivered at once to one endpoint is at most three rows, all counted", async () => {
+  it("of an event delivered at once to one endpoint is at most two rows, all counted", async () => {
     const receiver = new Receiver();
     await addEndpoint(receiver);
     await append(makeEvent());
@@ -738,9 +738,9 @@ describe("the cost", () => {
       );
       await fireAlarm();
     });
-    expect(rows).toBeGreaterThanOrEqual(2 * EVENTS);
-    // Two to write it, the rest for positions and alarms; one more when it is deleted after 30 days.
-    expect((rows + alarms) / EVENTS).toBeLessThanOrEqual(2.1);
+    expect(rows).toBeGreaterThanOrEqual(EVENTS);
+    // One to write it, the rest for positions and alarms; one more when it is deleted after 30 days.
+    expect((rows + alarms) / EVENTS).toBeLessThanOrEqual(1.1);
   });
 });
 
