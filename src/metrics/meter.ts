@@ -27,22 +27,62 @@ export interface Snapshot {
   histograms: HistogramSeries[];
 }
 
+/** A family's labels as they were written, in the order they were written in. */
+function spelled(family: string, labels: Labels): string {
+  let text: string = family;
+  for (const name in labels) text += ` ${name}=${labels[name]}`;
+  return text;
+}
+
+/** The same, whatever the order. */
 const keyOf = (family: string, labels: Labels): string =>
-  `${family} ${Object.keys(labels)
-    .sort()
-    .map((name) => `${name}=${labels[name]}`)
-    .join(" ")}`;
+  spelled(family, Object.fromEntries(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))));
+
+/** Series by their labels. Each place that counts spells them in one order: only its first count has to sort them. */
+class SeriesMap<S> {
+  readonly #byKey = new Map<string, S>();
+  readonly #bySpelling = new Map<string, S>();
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  values(): IterableIterator<S> {
+    return this.#byKey.values();
+  }
+
+  clear(): void {
+    this.#byKey.clear();
+    this.#bySpelling.clear();
+  }
+
+  /** The series of these labels, made when it is new; undefined when there are too many. */
+  find(family: string, labels: Labels, make: () => S): S | undefined {
+    const spelling = spelled(family, labels);
+    const known = this.#bySpelling.get(spelling);
+    if (known !== undefined) return known;
+    const key = keyOf(family, labels);
+    let series = this.#byKey.get(key);
+    if (series === undefined) {
+      if (this.#byKey.size >= MAX_SERIES) return undefined;
+      series = make();
+      this.#byKey.set(key, series);
+    }
+    if (this.#bySpelling.size < MAX_SERIES) this.#bySpelling.set(spelling, series);
+    return series;
+  }
+}
 
 export class Meter {
-  readonly #counters = new Map<string, CounterSeries>();
-  readonly #histograms = new Map<string, HistogramSeries>();
+  readonly #counters = new SeriesMap<CounterSeries>();
+  readonly #histograms = new SeriesMap<HistogramSeries>();
 
   get isEmpty(): boolean {
     return this.#counters.size === 0 && this.#histograms.size === 0;
   }
 
   count(family: CounterName, labels: Labels = {}, by = 1): void {
-    const series = this.#find(this.#counters, family, labels, () => ({ family, labels, value: 0 }));
+    const series = this.#counters.find(family, labels, () => ({ family, labels, value: 0 }));
     if (series !== undefined) series.value += by;
   }
 
@@ -85,21 +125,11 @@ export class Meter {
   }
 
   #histogram(family: HistogramName, labels: Labels): HistogramSeries | undefined {
-    return this.#find(this.#histograms, family, labels, () => ({
+    return this.#histograms.find(family, labels, () => ({
       family,
       labels,
       counts: new Array<number>(HISTOGRAMS[family].buckets.length + 1).fill(0),
       sum: 0,
     }));
-  }
-
-  #find<S>(all: Map<string, S>, family: string, labels: Labels, make: () => S): S | undefined {
-    const key = keyOf(family, labels);
-    let series = all.get(key);
-    if (series === undefined && all.size < MAX_SERIES) {
-      series = make();
-      all.set(key, series);
-    }
-    return series;
   }
 }

@@ -115,6 +115,18 @@ describe("a meter", () => {
     expect(sum.isEmpty).toBe(true);
   });
 
+  test("has one series for the same labels, in whatever order they are written", () => {
+    const meter = new Meter();
+    const [one, other] = [
+      { scope: "asks:write", status: "201" },
+      { status: "201", scope: "asks:write" },
+    ];
+    for (const labels of [one, other, other, one]) meter.count("vettid_http_requests_total", labels);
+    expect(meter.take().counters).toEqual([{ family: "vettid_http_requests_total", labels: one, value: 4 }]);
+    meter.count("vettid_http_requests_total", other);
+    expect(meter.snapshot().counters.map(({ value }) => value)).toEqual([1]);
+  });
+
   test("does not grow without bound, whatever the labels", () => {
     const meter = new Meter();
     for (let n = 0; n < 10_000; n++) meter.count("vettid_rejected_total", { reason: `r${n}` });
