@@ -52,6 +52,8 @@ export class Change {
   readonly send: number[] = [];
   /** Requests whose state changed: whoever waits for them is woken. */
   readonly changed: string[] = [];
+  /** Called in the turn of the commit; what still follows it in the step, as a receipt's sealing, nobody waits for. */
+  onCommitted: () => void = () => {};
   /** States that machines are in after this step, by row: a second step on the same row goes on from here. */
   readonly states = new Map<number, unknown>();
   /** Rows that the step's message names by their ids, as they were read. */
@@ -266,6 +268,7 @@ export class Change {
       // No await since the transaction: rows and alarm become durable together, before any reply leaves.
       if (this.#due !== Number.POSITIVE_INFINITY) vault.wakeBy(this.#due);
     });
+    this.onCommitted();
     return entries.map(({ hash }) => hash);
   }
 }

@@ -107,6 +107,8 @@ export class Outbox {
         return;
       }
       atPoint("user.tell_noted", () => this.#store.told(rows));
+      // Whatever a step has added meanwhile, that step tells of after this.
+      if (rows.length < EVENT_BATCH) return;
     }
   }
 

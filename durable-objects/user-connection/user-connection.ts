@@ -157,7 +157,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
 
   /** Whoever watches a request that changed is told: callers that hold the line, sockets of a call. */
   #wake(vault: Vault, change: Change): void {
-    for (const id of new Set(change.changed)) {
+    for (const id of new Set(change.changed.splice(0))) {
       this.#waiters.wake(id);
       this.#sockets.push(vault, id);
     }
@@ -199,6 +199,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
       const outcomes = new Array<InboundOutcome>(messages.length);
       for (const at of receiptsLast(messages)) {
         const change = new Change(vault);
+        change.onCommitted = () => this.#wake(vault, change);
         try {
           outcomes[at] = await receive(change, messages[at]!);
           this.#after(vault, change);
