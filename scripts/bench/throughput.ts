@@ -201,7 +201,8 @@ export async function roundTrip({ vault, floorHttp, runs, calls }: Setting): Pro
   };
   const pairs = await inTurn(runs, subject, bare);
   await vault.crowd.manner({ kind: "hold" });
-  const note = "a user vault that answers instantly; floor: the same hops bare";
+  const note =
+    "a user vault that answers instantly; floor: the same hops bare, the person opening, signing and sealing as there";
   return [
     {
       name: "POST → approved seen by a waiting GET, p50",
