@@ -3,8 +3,8 @@
 //
 // Nothing here is worth keeping: a message not yet settled is delivered again, and the object knows it by its id.
 
+import { Deadlines } from "../../src/nats/deadlines.ts";
 import type { Delivery } from "../../src/nats/pull.ts";
-import { within } from "../../src/nats/session.ts";
 import { ACK_WAIT_MS } from "../../src/nats/stream.ts";
 import { MAX_ENVELOPE_BYTES } from "../../src/protocol/limits.ts";
 import { identityId } from "../../src/protocol/primitives.ts";
@@ -104,6 +104,7 @@ export class Lanes {
   readonly #busy = new Set<string>();
   /** By user and sequence. */
   readonly #putBack = new Map<string, Map<number, PutBack>>();
+  readonly #deadlines = new Deadlines(RECEIVE_TIMEOUT_MS);
   #scheduled = false;
 
   constructor(options: LanesOptions) {
@@ -184,7 +185,7 @@ export class Lanes {
     let outcomes: InboundOutcome[];
     try {
       const messages = group.map(({ subject, bytes }) => ({ subject, bytes }));
-      outcomes = await within(receive(userId, messages), RECEIVE_TIMEOUT_MS, "the user's object");
+      outcomes = await this.#deadlines.within(receive(userId, messages), "the user's object");
       if (outcomes.length !== group.length) {
         throw new Error(`the user's object answered ${outcomes.length} of ${group.length} messages`);
       }

@@ -2,6 +2,7 @@
 // went well, an error with its stack for each message; here one inbox and one timer serve all of a session.
 
 import { Events, headers, type Msg } from "nats.ws";
+import { Deadlines } from "./deadlines.ts";
 import { openInbox } from "./inbox.ts";
 import type { LiveSession } from "./session.ts";
 
@@ -39,31 +40,31 @@ export function readWord(message: Pick<Msg, "data" | "headers" | "string">): Str
 
 interface Pending {
   subject: string;
-  /** When it counts as failed; milliseconds since the epoch. */
-  due: number;
   settle(word: StreamsWord): void;
+  /** Ends its deadline. */
+  end(): void;
 }
 
 /** The messages of one session that wait for their stream's word. Ends with it: what waits then has failed. */
 export class Acknowledgements {
   readonly #session: LiveSession;
-  readonly #timeoutMs: number;
   readonly #inbox: string;
-  /** By token. All wait equally long, so the first is the next to be overdue. */
+  readonly #deadlines: Deadlines;
+  readonly #late: StreamsWord;
+  /** By token, in the order they were published. */
   readonly #pending = new Map<string, Pending>();
   #lastToken = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(session: LiveSession, timeoutMs: number) {
     this.#session = session;
-    this.#timeoutMs = timeoutMs;
+    this.#deadlines = new Deadlines(timeoutMs);
+    this.#late = not(`no answer within ${timeoutMs} ms`);
     this.#inbox = openInbox(session, (message) =>
       // What came too late was counted as failed, and is repeated by its owner.
-      this.#settle(message.subject.slice(this.#inbox.length + 1), () => readWord(message)),
+      this.#settle(message.subject.slice(this.#inbox.length + 1), readWord(message)),
     );
     session.signal.addEventListener("abort", () => {
-      clearTimeout(this.#timer);
-      for (const token of [...this.#pending.keys()]) this.#settle(token, () => not("the session ended"));
+      for (const token of [...this.#pending.keys()]) this.#settle(token, not("the session ended"));
     });
     void this.#noteRefusals();
   }
@@ -75,30 +76,18 @@ export class Acknowledgements {
     const own = headers();
     own.set("Nats-Msg-Id", msgId);
     this.#session.connection.publish(subject, bytes, { headers: own, reply: `${this.#inbox}.${token}` });
-    this.#timer ??= setTimeout(() => this.#sweep(), this.#timeoutMs);
     return new Promise((settle) => {
-      this.#pending.set(token, { subject, due: Date.now() + this.#timeoutMs, settle });
+      const end = this.#deadlines.begin(() => this.#settle(token, this.#late));
+      this.#pending.set(token, { subject, settle, end });
     });
   }
 
-  #settle(token: string, word: () => StreamsWord): void {
+  #settle(token: string, word: StreamsWord): void {
     const pending = this.#pending.get(token);
     if (pending === undefined) return;
     this.#pending.delete(token);
-    pending.settle(word());
-  }
-
-  /** Fails what is overdue. The timer runs on while anything waits, and is not touched by each word that comes. */
-  #sweep(): void {
-    this.#timer = undefined;
-    const now = Date.now();
-    for (const [token, { due }] of this.#pending) {
-      if (due > now) {
-        this.#timer = setTimeout(() => this.#sweep(), due - now);
-        return;
-      }
-      this.#settle(token, () => not(`no answer within ${this.#timeoutMs} ms`));
-    }
+    pending.end();
+    pending.settle(word);
   }
 
   /** A subject the credentials do not allow is said without a token: the oldest message on it is the one. */
@@ -107,7 +96,7 @@ export class Acknowledgements {
       if (type !== Events.Error || refused?.operation !== "publish") continue;
       for (const [token, { subject }] of this.#pending) {
         if (subject !== refused.subject) continue;
-        this.#settle(token, () => not(`${data}: publish ${subject}`));
+        this.#settle(token, not(`${data}: publish ${subject}`));
         break;
       }
     }
