@@ -260,12 +260,13 @@ export class Store {
       return this.#storage.transactionSync(write);
     } catch (error) {
       // What was read inside is not what is stored.
-      this.#forgetRead();
+      this.forgetRead();
       throw error;
     }
   }
 
-  #forgetRead(): void {
+  /** What is known of the rows is read again. */
+  forgetRead(): void {
     this.#contracts.clear();
     this.#end = undefined;
     this.#lastRow = undefined;
@@ -335,7 +336,7 @@ export class Store {
     for (const name of tables) sql.exec(`DELETE FROM "${name}"`);
     sql.exec("DELETE FROM meta WHERE name = 'user_id'");
     this.#userId = undefined;
-    this.#forgetRead();
+    this.forgetRead();
     // As after pruning, but without the leaf's salt and place: nothing in the log can be found from it.
     if (end.n > 0)
       sql.exec(

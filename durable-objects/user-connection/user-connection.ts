@@ -735,6 +735,9 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     return this.ctx.storage.transactionSync(() => vault.heads.prune(before));
   };
 
+  /** As `pruneAudit` a field: for whoever has changed rows behind the object's back. */
+  forgetRead = (): void => this.#store.forgetRead();
+
   // ---- Moving a deployment ------------------------------------------------------------------------------
 
   async exportPage(after?: string): Promise<RpcResult<TransferPage>> {
