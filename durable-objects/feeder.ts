@@ -12,9 +12,10 @@ import { SINK_NAMES, type SinkName } from "../src/audit/sinks.ts";
 import type { Config } from "../src/config.ts";
 import { errorText, log } from "../src/log.ts";
 import type { HandOver, RpcResult } from "../src/rpc.ts";
-import { GATHER_MS } from "./heads.ts";
 import { inTime } from "./in-time.ts";
 
+/** What an entry waits for further ones of the same burst: together they are one call and one row. */
+const GATHER_MS = 250;
 const HAND_OVER_TIMEOUT_MS = 30_000;
 /** After the Journal could not be reached. */
 const RETRY_MS = 10_000;

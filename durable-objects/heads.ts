@@ -4,12 +4,15 @@
 // Each entry is stored with the salt its leaf would have, in the entry's own row. So a head's leaf is settled from the
 // moment the entry is durable, and offering it again, after whatever died, offers the same leaf: it lands once.
 //
-//   - A crash before the offer, or with the offer under way: the alarm, which was set in the turn of the entry's
-//     transaction, finds a head that is not confirmed and offers it.
-//   - A crash after the log has the leaf and before `heads` says so: the same; the log answers with the index it has.
+//   1. After the commit the leaf is handed over, together with the step's events where it has any. Nobody waits for
+//      the log: this object may go to sleep.
+//   2. The alarm, which was set in the turn of the entry's transaction, asks where the leaf is. By then it is usually
+//      in the log. Where it is not, because this object, the shard or the log died with it, asking has handed it over
+//      again, and the alarm comes back. Whoever wants the proof of an entry asks sooner.
+//   3. The place is noted. A crash before that asks again; the log answers with the index it has.
 //
-// Cost: one row for each confirmed head, however many entries it covers, and one for the alarm where none is set
-// sooner. Nothing here is on the path of a request: it begins after the commit and no step waits for it.
+// Cost: one row for each noted head, however many entries it covers, and one for the alarm where none is set sooner.
+// Nothing here is on the path of a request.
 //
 // The note of a head may confirm more about the entries it covers (`mayNote`): a user's object has their events in the
 // same rows, and so needs no row to say that the Journal has them.
@@ -20,17 +23,13 @@ import { errorText, log } from "../src/log.ts";
 import type { AuditEntry } from "../src/protocol/audit.ts";
 import { MAX_ROW, parseRoutedId, randomBytes } from "../src/protocol/ids.ts";
 import { fromTimestamp } from "../src/protocol/primitives.ts";
-import type { AuditStretch, LeafPosition, OfferedLeaf, RpcResult } from "../src/rpc.ts";
+import type { AuditStretch, HandedLeaf, LeafPosition, RpcResult } from "../src/rpc.ts";
 import { inTime } from "./in-time.ts";
 
-/** What a head waits for further entries of the same burst: together they are one leaf. */
-export const GATHER_MS = 250;
-/** The alarm's look after a head that a crash may have left behind. */
+/** The alarm's look after a head: whether the log has it. */
 export const RECOVERY_MS = 30_000;
-/** A batch takes some seconds, more while R2 is slow. */
-const OFFER_TIMEOUT_MS = 30_000;
-/** After the Journal or the log took no leaves. */
-const RETRY_MS = 10_000;
+/** The shard and the log answer from memory or a few rows. An alarm waits for it before it looks at what is due. */
+const ASK_TIMEOUT_MS = 1_000;
 /**
  * Entries one leaf stands for at most. After an outage of the log, the entries since are logged as several heads, one
  * after the other: the proof of an entry is the chain up to such a head, and stays this short.
@@ -77,15 +76,18 @@ export interface HeadCarrierDeps {
   ownerId: string;
   /** Whether the tables are there: an object that was only asked about has none. */
   exists(): boolean;
-  /** Hands leaves to a shard of the Journal. */
-  offer(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
-  /** Whether a logged head may be noted; what else its note confirms must be so. Asked again with the next `carry`. */
+  /** Hands a leaf to a shard of the Journal. */
+  handOver(leaf: HandedLeaf): Promise<void>;
+  /** Where the log has a leaf; hands it over where it has not. */
+  ask(leaf: HandedLeaf): Promise<RpcResult<Partial<LeafPosition>>>;
+  /** Whether a logged head may be noted; what else its note confirms must be so. */
   mayNote?(n: number): boolean;
-  /** Makes sure the alarm fires no later than this, and that `carry` is called then. */
-  wakeBy(at: number): void;
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+interface ChainHead extends LeafOpening {
+  n: number;
+  at: number;
+}
 
 const loggedHead = ({ n, head, salt, leaf_index }: HeadRow): LoggedHead => ({
   n,
@@ -96,23 +98,48 @@ const loggedHead = ({ n, head, salt, leaf_index }: HeadRow): LoggedHead => ({
 
 export class HeadCarrier {
   readonly #deps: HeadCarrierDeps;
-  #running: Promise<void> | undefined;
+  #asking: Promise<void> | undefined;
+  /** The last entry whose leaf was handed over in this life of the object. */
+  #handed = 0;
+  /** The newest head known to be in the log, noted or not. */
+  #logged: (ChainHead & { index: number }) | undefined;
 
   constructor(deps: HeadCarrierDeps) {
     this.#deps = deps;
   }
 
-  /**
-   * Brings the chain's head into the log, and whatever becomes the head meanwhile, until there is nothing to bring.
-   * One run at a time. Resolves when done, or when the log takes nothing now: then the alarm is set.
-   */
-  carry(): Promise<void> {
-    // A run begins by waiting, so it is noted before it can end.
-    if (this.#running === undefined && this.isBehind()) this.#running = this.#run();
-    return this.#running ?? Promise.resolve();
+  /** The leaf of the chain's head, for a call to the Journal to take along; undefined when it was handed over. */
+  fresh(): HandedLeaf | undefined {
+    const next = this.#next();
+    if (next === undefined || next.n <= this.#handed) return undefined;
+    this.#handed = next.n;
+    return this.#leafOf(next);
   }
 
-  /** Whether entries are there that no logged head covers. */
+  /** Hands the chain's head over, if that was not done. A failure is the alarm's to repair, which is set already. */
+  async handOver(): Promise<void> {
+    const leaf = this.fresh();
+    if (leaf === undefined) return;
+    try {
+      await atPoint("head.offer", () => this.#deps.handOver(leaf));
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  /**
+   * Asks where the log has the chain's head, and hands over again what it has not. Resolves within about a second;
+   * `isBehind` then says what came of it.
+   */
+  confirm(): Promise<void> {
+    if (this.#asking === undefined && (this.isBehind() || this.#isUnnoted()))
+      this.#asking = this.#askAll().finally(() => {
+        this.#asking = undefined;
+      });
+    return this.#asking ?? Promise.resolve();
+  }
+
+  /** Whether entries are there that no head covers of which the log is known to have it. */
   isBehind(): boolean {
     return this.#next() !== undefined;
   }
@@ -120,22 +147,39 @@ export class HeadCarrier {
   /** The first logged head at or after an entry. */
   covering(n: number): LoggedHead | undefined {
     const [row] = this.#rows<HeadRow>("SELECT * FROM heads WHERE n >= ? ORDER BY n LIMIT 1", n);
-    return row && loggedHead(row);
+    if (row !== undefined) return loggedHead(row);
+    return this.#logged !== undefined && this.#logged.n >= n ? this.#logged : undefined;
   }
 
   /** Logged heads among the entries from `first` to `last`, oldest first. */
   between(first: number, last: number): LoggedHead[] {
-    return this.#rows<HeadRow>("SELECT * FROM heads WHERE n >= ? AND n <= ? ORDER BY n", first, last).map(
-      loggedHead,
-    );
+    const noted = this.#rows<HeadRow>(
+      "SELECT * FROM heads WHERE n >= ? AND n <= ? ORDER BY n",
+      first,
+      last,
+    ).map(loggedHead);
+    const newest = this.#logged;
+    const isOneMore =
+      newest !== undefined && newest.n >= first && newest.n <= last && newest.n > (noted.at(-1)?.n ?? 0);
+    return isOneMore ? [...noted, newest] : noted;
   }
 
   openingOf({ salt, head }: LoggedHead): LeafOpening {
     return { salt, ownerId: this.#deps.ownerId, head };
   }
 
-  /** What shows that an entry is in the log: `not_found`, or `unavailable` while it is not there yet. */
-  stretch(eventId: string): RpcResult<AuditStretch> {
+  /**
+   * What shows that an entry is in the log: `not_found`, or `unavailable` while it is not there yet. Whoever wants it
+   * has it asked for, and sent on its way where it waited for others.
+   */
+  async proofOf(eventId: string): Promise<RpcResult<AuditStretch>> {
+    const known = this.#stretch(eventId);
+    if (known.ok || known.error.code !== "unavailable") return known;
+    await this.confirm();
+    return this.#stretch(eventId);
+  }
+
+  #stretch(eventId: string): RpcResult<AuditStretch> {
     const place = parseRoutedId(eventId);
     const entries =
       place?.userId === this.#deps.ownerId
@@ -199,52 +243,69 @@ export class HeadCarrier {
     return this.#deps.exists() ? this.#deps.sql.exec<Row>(query, ...bindings).toArray() : [];
   }
 
-  async #run(): Promise<void> {
-    const { ownerId, offer, mayNote, sql, wakeBy } = this.#deps;
+  async #askAll(): Promise<void> {
     try {
-      while (this.#next() !== undefined) {
-        await sleep(GATHER_MS);
-        const next = this.#next();
-        if (next === undefined) return;
-        const leaf = leafOf({ salt: next.salt, ownerId, head: next.head });
+      // One that is known may have had to wait for what else its note confirms.
+      this.#note();
+      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+        const leaf = this.#leafOf(next);
+        this.#handed = Math.max(this.#handed, next.n);
         const answer = await inTime(
-          atPoint("head.offer", () => offer([{ leaf }])),
-          OFFER_TIMEOUT_MS,
+          atPoint("head.ask", () => this.#deps.ask(leaf)),
+          ASK_TIMEOUT_MS,
         );
-        if (!answer.ok) return wakeBy(Date.now() + RETRY_MS);
-        const [{ index } = {}] = answer.value;
-        if (index === undefined) throw new Error("the log answered for no leaf");
-        if (mayNote?.(next.n) === false) return wakeBy(Date.now() + RETRY_MS);
-        atPoint("head.noted", () =>
-          sql.exec(
-            // Not where the entry was erased while its head was on its way.
-            `INSERT OR IGNORE INTO heads (n, head, salt, leaf_index, at)
-             SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM audit WHERE n = ?1)`,
-            next.n,
-            next.head,
-            next.salt.slice().buffer,
-            index,
-            next.at,
-          ),
-        );
+        if (!answer.ok || answer.value.index === undefined) return;
+        this.#logged = { ...next, index: answer.value.index };
+        this.#note();
       }
     } catch (error) {
-      // The shard or the log died under the call. Ids and reasons only.
-      log("warn", "audit.head_not_logged", { owner_id: ownerId, reason: errorText(error) });
-      wakeBy(Date.now() + RETRY_MS);
-    } finally {
-      // In the turn of the last look: an entry that comes after it begins a run of its own.
-      this.#running = undefined;
+      this.#report(error);
     }
   }
 
+  /** Ids and reasons only. */
+  #report(error: unknown): void {
+    log("warn", "audit.head_not_logged", { owner_id: this.#deps.ownerId, reason: errorText(error) });
+  }
+
+  #isUnnoted(): boolean {
+    return this.#logged !== undefined && this.#logged.n > this.#noted();
+  }
+
+  #note(): void {
+    const { sql, mayNote } = this.#deps;
+    const logged = this.#logged;
+    if (logged === undefined || !this.#isUnnoted() || mayNote?.(logged.n) === false) return;
+    atPoint("head.noted", () =>
+      sql.exec(
+        // Not where the entry was erased while its head was on its way.
+        `INSERT OR IGNORE INTO heads (n, head, salt, leaf_index, at)
+         SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM audit WHERE n = ?1)`,
+        logged.n,
+        logged.head,
+        logged.salt.slice().buffer,
+        logged.index,
+        logged.at,
+      ),
+    );
+  }
+
+  #noted(): number {
+    return this.#rows<{ n: number }>("SELECT n FROM heads ORDER BY n DESC LIMIT 1")[0]?.n ?? 0;
+  }
+
+  #leafOf({ salt, head }: ChainHead): HandedLeaf {
+    const { ownerId } = this.#deps;
+    return { ownerId, leaf: leafOf({ salt, ownerId, head }) };
+  }
+
   /** The next head to be logged; undefined when the last entry is. */
-  #next(): (LeafOpening & { n: number; at: number }) | undefined {
-    const [logged] = this.#rows<{ n: number }>("SELECT n FROM heads ORDER BY n DESC LIMIT 1");
+  #next(): ChainHead | undefined {
+    const noted = this.#noted();
     const [row] = this.#rows<{ n: number; entry: string; salt: ArrayBuffer | null }>(
-      "SELECT n, entry, salt FROM audit WHERE n > ?1 AND n <= ?1 + ?2 ORDER BY n DESC LIMIT 1",
-      logged?.n ?? 0,
-      MAX_ENTRIES_PER_HEAD,
+      "SELECT n, entry, salt FROM audit WHERE n > ? AND n <= ? ORDER BY n DESC LIMIT 1",
+      Math.max(noted, this.#logged?.n ?? 0),
+      noted + MAX_ENTRIES_PER_HEAD,
     );
     if (row === undefined) return undefined;
     const entry = JSON.parse(row.entry) as AuditEntry;

@@ -77,10 +77,11 @@ export const FAULT_POINTS = {
   },
   "user.tell": {
     file: "durable-objects/user-connection/outbox.ts",
-    does: "hands events to the Journal",
+    does: "hands events to the Journal, and with them the leaf of the chain's head",
     before: "the events, in the user's object",
-    after: "the events, in both",
-    crash: "the events are handed over again; the Journal knows each by its id",
+    after: "the events, in both; the leaf in the Journal's memory",
+    crash:
+      "the events are handed over again; the Journal knows each by its id. For the leaf, as `head.offer`",
     repairedBy: ALARM_REPEATS,
   },
   "user.tell_noted": {
@@ -126,18 +127,26 @@ export const FAULT_POINTS = {
   },
   "head.offer": {
     file: "durable-objects/heads.ts",
-    does: "offers the chain's head to the audit log, by way of the Journal",
-    before: "the entry with its salt, not confirmed",
-    after: "the leaf, under a published checkpoint",
-    crash: "the same leaf is offered again, and has the index it got first",
+    does: "hands the leaf of the chain's head to the Journal, where no event takes it along",
+    before: "the entry with its salt",
+    after: "the same; the leaf is in the Journal's memory",
+    crash: "the leaf may never come to the log by itself: `head.ask` brings it",
     repairedBy: ALARM_REPEATS,
+  },
+  "head.ask": {
+    file: "durable-objects/heads.ts",
+    does: "asks the Journal where the log has the leaf, which hands it over where it has not",
+    before: "the entry with its salt, perhaps logged",
+    after: "the same",
+    crash: "it is asked again, and the leaf has the index it got first",
+    repairedBy: "the object's alarm, which comes back until it has an index",
   },
   "head.noted": {
     file: "durable-objects/heads.ts",
-    does: "notes that the log has the head",
-    before: "the leaf, not noted",
+    does: "notes where the log has a head",
+    before: "the leaf, in the log",
     after: "the note, with the leaf's index",
-    crash: "the same leaf is offered again",
+    crash: "it is asked again",
     repairedBy: ALARM_REPEATS,
   },
   "directory.commit": {
@@ -233,8 +242,9 @@ export const FAULT_POINTS = {
     does: "passes a batch of leaves on to the audit log",
     before: "the heads, in their objects; here they are in memory only",
     after: "the leaves, under a published checkpoint",
-    crash: "all whose leaves were in the batch are told `unavailable` or nothing, and offer them again",
-    repairedBy: "the objects that own the heads",
+    crash:
+      "the shard forgets the leaves of the batch; their owners find them missing, or in the log, when they ask",
+    repairedBy: "the objects that own the heads, by their alarms (`head.ask`)",
   },
   "log.commit": {
     file: "durable-objects/audit-log/audit-log.ts",

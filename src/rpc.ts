@@ -572,6 +572,12 @@ export interface LeafPosition {
   index: number;
 }
 
+/** A leaf that its chain's owner hands to the Journal. */
+export interface HandedLeaf extends OfferedLeaf {
+  /** `user_id`, or `service_id` for the service's own chain: an owner's newer leaf covers what the one before did. */
+  ownerId: string;
+}
+
 /** What the Journal needs of the AuditLog: it carries the heads of all chains there. */
 export interface AuditLogForJournal {
   /**
@@ -579,6 +585,8 @@ export interface AuditLogForJournal {
    * order given. `unavailable`, an exception or no answer: offer the same leaves again; each lands once.
    */
   offer(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
+  /** Where a leaf is, if it is under a published checkpoint. Waits for nothing. */
+  position(leaf: OfferedLeaf): Promise<Partial<LeafPosition>>;
 }
 
 export interface LeafProof extends LeafPosition {
@@ -643,14 +651,16 @@ export interface JournalForUsers extends Rewrapped {
    * `user_id` and `event_id`) is skipped, so a batch whose answer was lost can be sent again as a whole. A user's
    * next batch is sent after the one before has resolved. Rejects with TypeError, writing nothing, when an entry is
    * no event or the batch is too long: that is a fault of the caller's code, not of the moment.
+   *
+   * `leaf` is brought into the audit log together with those of others. It is held in memory only, and nothing is said
+   * of it here: `carry` tells what came of it.
    */
-  append(entries: JournalEntry[]): Promise<void>;
+  append(entries: JournalEntry[], leaf?: HandedLeaf): Promise<void>;
   /**
-   * Brings leaves into the audit log, together with those of others; answers when they are under a published
-   * checkpoint, in the order given. Held in memory only: after `unavailable`, an exception or no answer, offer the
-   * same leaves again.
+   * Where the audit log has a leaf, if it is under a published checkpoint; waits for no batch. A leaf that is not there
+   * is handed over by the same call. After `unavailable`, an exception or no answer, ask again.
    */
-  carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>>;
+  carry(leaf: HandedLeaf): Promise<RpcResult<Partial<LeafPosition>>>;
   /**
    * Queues audit entries for the sinks; durable when this resolves, in the order of the calls. After an exception or
    * no answer, hand the same over again: a sink may then get them twice.

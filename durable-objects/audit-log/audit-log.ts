@@ -211,6 +211,11 @@ export class AuditLog
     return { ok: true, value: positions.map((index) => ({ index })) };
   }
 
+  async position({ leaf }: OfferedLeaf): Promise<Partial<LeafPosition>> {
+    const index = this.#publishedPosition(leafHash(leaf));
+    return index === undefined ? {} : { index };
+  }
+
   #unavailable(why: string): {
     ok: false;
     error: { code: "unavailable"; detail: string; retryAfterSeconds: number };

@@ -127,8 +127,8 @@ export class Directory
       sql: storage.sql,
       ownerId: config.serviceId,
       exists: () => true,
-      offer: (leaves) => serviceJournal(this.env).carry(leaves),
-      wakeBy: (at) => this.#wakeBy(at),
+      handOver: (leaf) => serviceJournal(this.env).append([], leaf),
+      ask: (leaf) => serviceJournal(this.env).carry(leaf),
     });
     const feeder = new Feeder({
       sql: storage.sql,
@@ -429,7 +429,7 @@ export class Directory
   }
 
   async auditProof(eventId: string): Promise<RpcResult<AuditStretch>> {
-    return (await this.#open()).heads.stretch(eventId);
+    return (await this.#open()).heads.proofOf(eventId);
   }
 
   // ---- what runs out ------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ export class Directory
   /** Brings the chain's new entries and the service's own events where they are to go; nothing waits for it. */
   #carry({ heads, feeder, announcements }: Books): void {
     if (inMaintenance(this.env)) return;
-    this.ctx.waitUntil(heads.carry());
+    this.ctx.waitUntil(heads.handOver());
     this.ctx.waitUntil(feeder.feed());
     this.ctx.waitUntil(announcements.send());
   }
@@ -496,6 +496,8 @@ export class Directory
     const books = await this.#open();
     const { heads, feeder, offerings, invites, webhooks, announcements, revocations, rewrapping } = books;
     const { sql } = this.ctx.storage;
+    // Before the next alarm is set: a crash meanwhile has this one again.
+    await heads.confirm();
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
       offerings.sweep(now);

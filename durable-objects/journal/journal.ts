@@ -24,13 +24,13 @@ import type {
   DirectoryForJournal,
   FeedPage,
   FeedQuery,
+  HandedLeaf,
   HandOver,
   JournalEntry,
   JournalForRoutes,
   JournalForUsers,
   JournalMetrics,
   LeafPosition,
-  OfferedLeaf,
   RpcResult,
   Transferable,
   TransferPage,
@@ -107,13 +107,11 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
   readonly #waiters = new Set<() => void>();
   /** Calls of `append` whose events are not stored yet, in their order. */
   readonly #arrived: Arrived[] = [];
-  readonly #carrier = new LeafCarrier(
-    (leaves) =>
-      atPoint("carrier.offer", () =>
-        (this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal).offer(leaves),
-      ),
-    async () => (await configOf(this.env)).AUDIT_BATCH_SECONDS * 1_000,
-  );
+  readonly #carrier = new LeafCarrier({
+    offer: (leaves) => atPoint("carrier.offer", () => this.#auditLog().offer(leaves)),
+    position: (leaf) => this.#auditLog().position(leaf),
+    batchMs: async () => (await configOf(this.env)).AUDIT_BATCH_SECONDS * 1_000,
+  });
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -121,6 +119,10 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
       migrate(ctx.storage, SCHEMA);
       this.#alarmAt = (await ctx.storage.getAlarm()) ?? undefined;
     });
+  }
+
+  #auditLog(): AuditLogForJournal {
+    return this.env.AUDIT_LOG.getByName(AUDIT_LOG_NAME) as unknown as AuditLogForJournal;
   }
 
   /** Rejects with ConfigError on incomplete settings, at each call: the next deployment may have mended them. */
@@ -193,7 +195,10 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
 
   // ---- For the users' objects ---------------------------------------------------------------------------
 
-  async append(entries: JournalEntry[]): Promise<void> {
+  async append(entries: JournalEntry[], leaf?: HandedLeaf): Promise<void> {
+    // What is refused for now is handed over again when its owner asks.
+    if (leaf !== undefined) this.#carrier.take(leaf);
+    if (entries.length === 0) return;
     if (entries.length > MAX_APPEND) throw new TypeError(`append: at most ${MAX_APPEND} events at once`);
     const checked = entries.map(({ event, callbackUrl }) => {
       const parsed = webhookEvent.safeParse(event);
@@ -266,8 +271,8 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     for (const wake of [...this.#waiters]) wake();
   }
 
-  async carry(leaves: OfferedLeaf[]): Promise<RpcResult<LeafPosition[]>> {
-    return this.#carrier.carry(leaves);
+  async carry(leaf: HandedLeaf): Promise<RpcResult<Partial<LeafPosition>>> {
+    return this.#carrier.carry(leaf);
   }
 
   async rewrap(): ReturnType<JournalForUsers["rewrap"]> {

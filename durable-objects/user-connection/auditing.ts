@@ -68,6 +68,8 @@ export async function takeAuditRequest(
   }
   const entries = page.map(({ entry }) => JSON.parse(entry) as AuditEntry);
   const last = page.at(-1);
+  // The newest entries are usually in the log, and nobody has asked since.
+  if (page.length === rows.length) await heads.confirm();
   const head = last === undefined ? undefined : heads.between(page[0]!.n, last.n).at(-1);
   const proof = head === undefined ? undefined : await proofOf(vault, head);
   const prunedTo = after === undefined ? heads.prunedTo() : undefined;

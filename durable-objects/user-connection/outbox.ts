@@ -12,6 +12,7 @@ import type { OutboundMessage } from "../../src/rpc.ts";
 import type { WebhookEvent } from "../../src/webhooks/event.ts";
 import { journalFor } from "../../src/webhooks/shards.ts";
 import { RECOVERY_MS } from "../heads.ts";
+import { inTime } from "../in-time.ts";
 import type { Serial } from "../serial.ts";
 import type { Change } from "./change.ts";
 import type { OutgoingRow, SealedRow, Store } from "./store.ts";
@@ -22,6 +23,8 @@ import { indexRow } from "./views.ts";
 const PUBLISH_RETRY_MS = [250, 1_000, 3_000];
 /** After the Directory or the Journal could not be reached. */
 const RETRY_MS = 5_000;
+/** What an alarm waits for the Journal and the log before it looks at what is due. */
+const SETTLE_TIMEOUT_MS = 1_500;
 /** Events handed to the Journal in one call. */
 const EVENT_BATCH = 100;
 
@@ -42,14 +45,36 @@ export class Outbox {
   }
 
   /** Sends what a committed change left. Skipped by a crash, all of it is done again by the alarm. */
-  async flush(vault: Vault, change: Pick<Change, "index" | "tells" | "send">): Promise<void> {
+  async flush(vault: Vault, change: Change): Promise<void> {
     await Promise.all([
-      change.tells ? this.tell(vault) : undefined,
+      this.bring(vault, change),
       (async () => {
         if (change.index) await this.index(vault);
         if (change.send.length > 0) await this.#send(vault, change.send);
       })(),
     ]);
+  }
+
+  /** Brings the change's events to the Journal, and in the same call, if there is one, the chain's head. */
+  async bring(vault: Vault, change: Pick<Change, "tells" | "records" | "asks">): Promise<void> {
+    // An ask's entry goes into the log with its answer's, as one head, or when the alarm looks, which is set for
+    // half a minute at most. A leaf for each would double what a login costs the log. Who wants proof has it sooner.
+    const carries = change.records && !change.asks;
+    if (change.tells) await this.tell(vault, carries);
+    if (carries) await vault.heads.handOver();
+  }
+
+  /**
+   * For the alarm: what came of what was told and of the chain's head; both are sent again where that is not known. What
+   * the Journal has is confirmed without the logged head that is usually its confirmation too, if that is late: the log
+   * may be away for longer than the Journal knows an event by its id. A Journal or a log that hangs holds up nothing else
+   * for longer than a moment.
+   */
+  async settle(vault: Vault): Promise<void> {
+    const settled = this.tell(vault, false).then(() => vault.heads.confirm());
+    await inTime(settled, SETTLE_TIMEOUT_MS).catch(() => {});
+    const writtenBy = toTimestamp(vault.now() - RECOVERY_MS);
+    atPoint("user.tell_confirmed", () => this.#store.confirmTold(writtenBy));
   }
 
   /** Tells the Directory of contracts that changed. If it cannot be reached, the alarm tries again. */
@@ -74,16 +99,19 @@ export class Outbox {
     );
   }
 
-  /** Hands events to the Journal, in order, until none is left. One run at a time: order is kept per user. */
-  async tell(vault: Vault): Promise<void> {
+  /**
+   * Hands events to the Journal, in order, until none is left; `carries`: and the chain's head with them. One run at a
+   * time: order is kept per user.
+   */
+  async tell(vault: Vault, carries: boolean): Promise<void> {
     while (this.#telling !== undefined) await this.#telling;
-    this.#telling = this.#tellAll(vault).finally(() => {
+    this.#telling = this.#tellAll(vault, carries).finally(() => {
       this.#telling = undefined;
     });
     return this.#telling;
   }
 
-  async #tellAll(vault: Vault): Promise<void> {
+  async #tellAll(vault: Vault, carries: boolean): Promise<void> {
     for (;;) {
       const rows = this.#store.untold(EVENT_BATCH);
       if (rows.length === 0) return;
@@ -101,7 +129,8 @@ export class Outbox {
                 }),
           })),
         );
-        await atPoint("user.tell", () => journalFor(this.#env, vault.userId).append(entries));
+        const leaf = carries ? vault.heads.fresh() : undefined;
+        await atPoint("user.tell", () => journalFor(this.#env, vault.userId).append(entries, leaf));
       } catch {
         vault.wakeBy(vault.now() + RETRY_MS);
         return;
@@ -110,16 +139,6 @@ export class Outbox {
       // Whatever a step has added meanwhile, that step tells of after this.
       if (rows.length < EVENT_BATCH) return;
     }
-  }
-
-  /**
-   * For the alarm: what the Journal has is confirmed without the logged head that is usually its confirmation too, if
-   * that is late. The log may be away for longer than the Journal knows an event by its id.
-   */
-  async tellForGood(vault: Vault): Promise<void> {
-    await this.tell(vault);
-    const writtenBy = toTimestamp(vault.now() - RECOVERY_MS);
-    atPoint("user.tell_confirmed", () => this.#store.confirmTold(writtenBy));
   }
 
   /**

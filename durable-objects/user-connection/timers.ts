@@ -90,8 +90,9 @@ export async function tick(vault: Vault, outbox: Outbox): Promise<Change> {
       .due(now + KEPT_LOOK_MS);
   } else change.due(keptUntil);
   pruneAudit(change);
-  // Carried after this; the alarm stands behind it until log and Journal have confirmed.
-  if (vault.heads.isBehind() || vault.feeder.isBehind()) change.due(now + RECOVERY_MS);
+  // The alarm comes back until Journal and log have what is theirs.
+  if (store.untold(1).length > 0 || vault.heads.isBehind() || vault.feeder.isBehind())
+    change.due(now + RECOVERY_MS);
   await change.commit();
   return change;
 }

@@ -141,18 +141,8 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   /** What follows a commit. Skipped by a crash, all of it is done again: by the alarm, or when the caller asks anew. */
   #after(vault: Vault, change: Change): void {
     this.#wake(vault, change);
-    // An ask's entry goes into the log with its answer's, as one head, or when the alarm looks, which is set for
-    // half a minute at most. A leaf for each would double what a login costs the log. Who wants proof has it sooner.
-    if (change.records && !change.asks) this.#carry(vault);
-    else if (change.records) this.ctx.waitUntil(vault.feeder.feed());
-    if (change.index || change.tells || change.send.length > 0)
-      this.ctx.waitUntil(this.#outbox.flush(vault, change));
-  }
-
-  /** Brings the chain's new entries where they are to go; nothing waits for it. */
-  #carry(vault: Vault): void {
-    this.ctx.waitUntil(vault.heads.carry());
-    this.ctx.waitUntil(vault.feeder.feed());
+    if (change.records) this.ctx.waitUntil(vault.feeder.feed());
+    this.ctx.waitUntil(this.#outbox.flush(vault, change));
   }
 
   /** Whoever watches a request that changed is told: callers that hold the line, sockets of a call. */
@@ -709,10 +699,7 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
   async auditProof(eventId: string): Promise<RpcResult<AuditStretch>> {
     const vault = await this.#open();
     if (vault === undefined) return noSuch("entry");
-    const stretch = vault.heads.stretch(eventId);
-    // Somebody wants it: it is on its way, and there when they ask again.
-    if (!stretch.ok && stretch.error.code === "unavailable") this.ctx.waitUntil(vault.heads.carry());
-    return stretch;
+    return vault.heads.proofOf(eventId);
   }
 
   async rewrap(): ReturnType<UserConnectionApi["rewrap"]> {
@@ -789,12 +776,13 @@ export class UserConnection extends DurableObject<Env> implements UserConnection
     const vault = await this.#open();
     if (vault === undefined) return;
     vault.alarmFired();
+    // First, so that an alarm is set for what the Journal or the log has not, and for nothing else.
+    await this.#outbox.settle(vault);
     const change = await this.#serial.run(() => tick(vault, this.#outbox));
     this.#wake(vault, change);
-    // Not awaited: while an alarm runs the next one cannot, and a log that hangs must not hold up an expiry.
-    this.#carry(vault);
+    this.ctx.waitUntil(vault.feeder.feed());
     await Promise.all([
-      this.#outbox.tellForGood(vault),
+      this.#outbox.bring(vault, change),
       this.#outbox.index(vault).then(() => this.#outbox.publish(vault, change.send)),
     ]);
     // In this object's turn: no step comes between what the others forget and what this one does.

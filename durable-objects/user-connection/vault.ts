@@ -68,10 +68,10 @@ export class Vault {
       sql: storage.sql,
       ownerId: userId,
       exists: () => store.exists,
-      offer: (leaves) => journalFor(env, userId).carry(leaves),
+      handOver: (leaf) => journalFor(env, userId).append([], leaf),
+      ask: (leaf) => journalFor(env, userId).carry(leaf),
       // A logged head confirms its entries' events, too.
       mayNote: (n) => store.isTold(n),
-      wakeBy: (at) => this.wakeBy(at),
     });
     this.feeder = new Feeder({
       sql: storage.sql,

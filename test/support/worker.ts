@@ -3,11 +3,13 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { expect, inject } from "vitest";
+import type { Directory } from "../../durable-objects/directory/directory.ts";
 import type { UserConnection } from "../../durable-objects/user-connection/user-connection.ts";
 import { Described, type OpenApiDocument } from "../../scripts/openapi/described.ts";
 import { app } from "../../src/http/app.ts";
 import { directoryOf, userConnectionOf } from "../../src/http/objects.ts";
 import { openApiDocument } from "../../src/http/openapi-document.ts";
+import type { AuditEntry } from "../../src/protocol/audit.ts";
 import type { ContractAccepted } from "../../src/protocol/contract.ts";
 import { fromBase64 } from "../../src/protocol/encoding.ts";
 import { randomBytes } from "../../src/protocol/ids.ts";
@@ -143,3 +145,15 @@ export async function sealedMessages(peer: Peer) {
   );
   return Promise.all(sealed.map((bytes) => peer.open(bytes)));
 }
+
+/**
+ * Whether the audit log has the last entry of a chain, a user's or the service's own, as far as its owner knows or finds
+ * out: as who wants the entry's proof is told.
+ */
+export const isLogged = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>) =>
+  runInDurableObject(stub as DurableObjectStub<UserConnection>, async (object, { storage }) => {
+    const [last] = storage.sql
+      .exec<{ entry: string }>("SELECT entry FROM audit ORDER BY n DESC LIMIT 1")
+      .toArray();
+    return (await object.auditProof((JSON.parse(last!.entry) as AuditEntry).event_id)).ok;
+  });

@@ -13,8 +13,10 @@ import { verifyChain } from "../../src/audit/chain.ts";
 import { leafOf, openingBytes, parseOpening } from "../../src/audit/leaf.ts";
 import { formatProof, parseProof } from "../../src/audit/proof.ts";
 import { configOf } from "../../src/config.ts";
+import type { AuditEntry } from "../../src/protocol/audit.ts";
 import { newEventId } from "../../src/protocol/ids.ts";
-import { call, connectedPeer } from "../support/worker.ts";
+import { countingRows } from "../support/count-rows.ts";
+import { call, connectedPeer, isLogged } from "../support/worker.ts";
 
 const CARRIED_MS = 10_000;
 /** From one batch of the log to the next, for a carrier of the test's own. */
@@ -38,23 +40,30 @@ interface Head extends Record<string, SqlStorageValue> {
   leaf_index: number;
 }
 
-const headsOf = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>): Promise<Head[]> =>
+const notesOf = (stub: Owner): Promise<Head[]> =>
   runInDurableObject(stub as DurableObjectStub<UserConnection>, (_, state) =>
     state.storage.sql.exec<Head>("SELECT * FROM heads ORDER BY n").toArray(),
   );
 
-const lastN = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>): Promise<number> =>
-  runInDurableObject(
-    stub as DurableObjectStub<UserConnection>,
-    (_, state) => state.storage.sql.exec<{ n: number }>("SELECT max(n) AS n FROM audit").one().n,
-  );
+type Owner = DurableObjectStub<UserConnection> | DurableObjectStub<Directory>;
 
-const logged = (stub: DurableObjectStub<UserConnection> | DurableObjectStub<Directory>) =>
-  expect
-    .poll(async () => (await headsOf(stub)).at(-1)?.n === (await lastN(stub)), { timeout: CARRIED_MS })
-    .toBe(true);
+const logged = (stub: Owner) => expect.poll(() => isLogged(stub), { timeout: CARRIED_MS }).toBe(true);
 
 const leaves = async (): Promise<number> => (await log().state()).published_size;
+
+const alarmOf = (id: string) => runInDurableObject(user(id), (_, { storage }) => storage.getAlarm());
+
+/** An entry, without an event and without a message to the person. */
+const readProfile = async (id: string) =>
+  expect((await call("GET", `/api/v1/users/${id}/profile`)).status).toBe(200);
+
+const feedOf = async (id: string): Promise<string[]> =>
+  (await call("GET", `/api/v1/events?user_id=${id}&limit=100`)).body.events.map(
+    ({ type }: { type: string }) => type,
+  );
+
+const pauseOnce = async (contractId: string) =>
+  expect((await call("POST", `/api/v1/contracts/${contractId}/pause`)).status).toBe(200);
 
 async function pause(contractId: string): Promise<void> {
   for (const action of ["pause", "resume"])
@@ -62,18 +71,25 @@ async function pause(contractId: string): Promise<void> {
 }
 
 describe("a head", () => {
-  it("is logged with what else came in its burst, under the salt its row was written with", async () => {
+  it("is logged under the salt its row was written with, and nobody waits for it", async () => {
     const peer = await connectedPeer();
     await logged(user(peer.id));
     await logged(directory());
     const size = await leaves();
-    await pause(peer.contractId!);
-    await logged(user(peer.id));
-    expect(await leaves()).toBe(size + 1);
-    const head = (await headsOf(user(peer.id))).at(-1)!;
-    const leaf = leafOf({ salt: new Uint8Array(head.salt), ownerId: peer.id, head: head.head });
-    const answer = await log().proof({ leaf });
-    expect(answer).toMatchObject({ ok: true, value: { index: head.leaf_index } });
+    await pauseOnce(peer.contractId!);
+    await expect.poll(leaves, { timeout: CARRIED_MS }).toBe(size + 1);
+    const { last, salt } = await runInDurableObject(user(peer.id), (_, { storage }) => {
+      const row = storage.sql
+        .exec<{ entry: string; salt: ArrayBuffer }>("SELECT entry, salt FROM audit ORDER BY n DESC LIMIT 1")
+        .one();
+      return { last: JSON.parse(row.entry) as AuditEntry, salt: new Uint8Array(row.salt) };
+    });
+    const leaf = leafOf({ salt, ownerId: peer.id, head: last.event_hash });
+    const shown = await runInDurableObject(user(peer.id), (object: UserConnection) =>
+      object.auditProof(last.event_id),
+    );
+    expect(await log().position({ leaf })).toEqual({ index: size });
+    expect(shown).toMatchObject({ ok: true, value: { index: size, opening: { head: last.event_hash } } });
   });
 
   it("lands once though the log dies before and after it took it, and the user's object meanwhile", async () => {
@@ -90,15 +106,48 @@ describe("a head", () => {
       throw new Error("the answer is lost");
     });
     // One operation: two may be two heads on a busy machine.
-    expect((await call("POST", `/api/v1/contracts/${peer.contractId}/pause`)).status).toBe(200);
+    await pauseOnce(peer.contractId!);
     await expect.poll(() => lost, { timeout: CARRIED_MS }).toBeGreaterThan(0);
     await expect.poll(() => leaves(), { timeout: CARRIED_MS }).toBe(size + 1);
-    expect((await headsOf(user(peer.id))).at(-1)!.n).toBeLessThan(await lastN(user(peer.id)));
     vi.restoreAllMocks();
     await abortAllDurableObjects();
     expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
-    await logged(user(peer.id));
+    expect(await isLogged(user(peer.id))).toBe(true);
     expect(await leaves()).toBe(size + 1);
+  });
+
+  it("comes into the log by the alarm where the shard died with its leaf", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    await logged(directory());
+    const size = await leaves();
+    vi.spyOn(Journal.prototype, "append").mockResolvedValue();
+    await readProfile(peer.id);
+    await abortAllDurableObjects();
+    vi.restoreAllMocks();
+    expect(await leaves()).toBe(size);
+    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
+    // It comes back until the log has it: this one has only brought the leaf on its way.
+    const due = await alarmOf(peer.id);
+    expect(due).toBeLessThanOrEqual(Date.now() + RECOVERY_MS);
+    await expect.poll(leaves, { timeout: CARRIED_MS }).toBe(size + 1);
+  });
+
+  it("that is in the log costs its note, and no further alarm, though the object was away since it came there", async () => {
+    const peer = await connectedPeer();
+    await logged(user(peer.id));
+    const size = await leaves();
+    await readProfile(peer.id);
+    await expect.poll(leaves, { timeout: CARRIED_MS }).toBeGreaterThan(size);
+    await abortAllDurableObjects();
+    const counting = await countingRows(user(peer.id) as unknown as DurableObjectStub<never>);
+    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
+    const { rows, alarms } = await counting.stop();
+    expect(rows).toBe(1);
+    // That of the next rotation of keys.
+    expect(alarms).toBe(1);
+    expect(await alarmOf(peer.id)).toBeGreaterThan(Date.now() + 24 * 3_600_000);
+    expect(await feedOf(peer.id)).toEqual(["contract.created", "contract.activated"]);
   });
 
   it("waits while the log has halted, and holds up nobody", async () => {
@@ -119,55 +168,62 @@ describe("a head", () => {
     await expect.poll(() => runDurableObjectAlarm(user(peer.id))).toBe(true);
     await logged(user(peer.id));
   });
-
-  it("costs one row, whatever it covers", async () => {
-    const peer = await connectedPeer();
-    await logged(user(peer.id));
-    const before = (await headsOf(user(peer.id))).length;
-    await pause(peer.contractId!);
-    await pause(peer.contractId!);
-    await logged(user(peer.id));
-    expect((await headsOf(user(peer.id))).length - before).toBeLessThanOrEqual(2);
-  });
 });
 
 describe("a shard of the Journal", () => {
   it("offers the first leaf at once, and those that follow together, for the log's next batch", async () => {
-    const calls: Uint8Array[][] = [];
-    const carrier = new LeafCarrier(
-      async (leaves) => {
-        calls.push(leaves.map(({ leaf }) => leaf));
-        return { ok: true, value: leaves.map((_, index) => ({ index })) };
+    const batches: Uint8Array[][] = [];
+    const carrier = new LeafCarrier({
+      offer: async (offered) => {
+        batches.push(offered.map(({ leaf }) => leaf));
+        return { ok: true, value: offered.map((_, index) => ({ index })) };
       },
-      async () => BATCH_MS,
-    );
+      position: async () => ({}),
+      batchMs: async () => BATCH_MS,
+    });
     const leaves = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte));
-    const carry = (leaf: Uint8Array) => carrier.carry([{ leaf }]);
-    expect(await carry(leaves[0]!)).toEqual({ ok: true, value: [{ index: 0 }] });
-    const second = carry(leaves[1]!);
+    const take = (at: number) => carrier.take({ ownerId: `owner ${at}`, leaf: leaves[at]! });
+    take(0);
+    await expect.poll(() => batches, { timeout: CARRIED_MS }).toEqual([[leaves[0]]]);
+    take(1);
     // Longer than leaves are gathered after a quiet time.
     await new Promise((resolve) => setTimeout(resolve, 2 * LEAF_GATHER_MS));
-    expect(await Promise.all([second, carry(leaves[2]!)])).toEqual([
-      { ok: true, value: [{ index: 0 }] },
-      { ok: true, value: [{ index: 1 }] },
-    ]);
-    expect(calls).toEqual([[leaves[0]], [leaves[1], leaves[2]]]);
+    take(2);
+    await expect.poll(() => batches, { timeout: CARRIED_MS }).toEqual([[leaves[0]], [leaves[1], leaves[2]]]);
+  });
+
+  it("carries the newest leaf of a chain, and says where it is", async () => {
+    const batches: Uint8Array[][] = [];
+    const carrier = new LeafCarrier({
+      offer: async (offered) => {
+        batches.push(offered.map(({ leaf }) => leaf));
+        return { ok: true, value: offered.map((_, index) => ({ index })) };
+      },
+      position: async () => ({}),
+      batchMs: async () => 0,
+    });
+    const leaf = (byte: number) => new Uint8Array(32).fill(byte);
+    for (const [ownerId, byte] of [
+      ["ada", 1],
+      ["bob", 2],
+      ["ada", 3],
+    ] as const)
+      expect(carrier.take({ ownerId, leaf: leaf(byte) })).toBe(true);
+    await expect.poll(() => batches, { timeout: CARRIED_MS }).toEqual([[leaf(3), leaf(2)]]);
+    expect(await carrier.carry({ ownerId: "bob", leaf: leaf(2) })).toEqual({ ok: true, value: { index: 1 } });
+    // Never logged, so it is carried.
+    expect(await carrier.carry({ ownerId: "ada", leaf: leaf(1) })).toEqual({ ok: true, value: {} });
+    await expect.poll(() => batches.length, { timeout: CARRIED_MS }).toBe(2);
   });
 });
 
 describe("an event in its entry's row", () => {
-  const feed = async (id: string): Promise<string[]> =>
-    (await call("GET", `/api/v1/events?user_id=${id}&limit=100`)).body.events.map(
-      ({ type }: { type: string }) => type,
-    );
   const SETUP = ["contract.created", "contract.activated"];
   const waiting = (id: string) =>
     runInDurableObject(user(id), (_, { storage: { sql } }) => ({
       own: sql.exec("SELECT n FROM events").toArray().length,
       riding: sql.exec("SELECT n FROM audit WHERE events IS NOT NULL").toArray().length,
     }));
-  const pauseOnce = async ({ contractId }: { contractId?: string | undefined }) =>
-    expect((await call("POST", `/api/v1/contracts/${contractId}/pause`)).status).toBe(200);
   const logAway = () =>
     vi.spyOn(AuditLog.prototype, "offer").mockResolvedValue({
       ok: false,
@@ -177,19 +233,18 @@ describe("an event in its entry's row", () => {
   const handed = () => {
     const append = Journal.prototype.append;
     const types: string[] = [];
-    vi.spyOn(Journal.prototype, "append").mockImplementation(async function (this: Journal, entries) {
+    vi.spyOn(Journal.prototype, "append").mockImplementation(async function (this: Journal, entries, leaf) {
       types.push(...entries.map(({ event }) => event.type));
-      return append.call(this, entries);
+      return append.call(this, entries, leaf);
     });
     return types;
   };
 
   it("is confirmed by the head that covers the entry: no life of the object sends it again", async () => {
     const peer = await connectedPeer();
+    await pauseOnce(peer.contractId!);
     await logged(user(peer.id));
-    await pauseOnce(peer);
-    await logged(user(peer.id));
-    expect(await feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    expect(await feedOf(peer.id)).toEqual([...SETUP, "contract.paused"]);
     expect(await waiting(peer.id)).toEqual({ own: 0, riding: 2 });
     await abortAllDurableObjects();
     const types = handed();
@@ -204,8 +259,8 @@ describe("an event in its entry's row", () => {
     const peer = await connectedPeer();
     await logged(user(peer.id));
     logAway();
-    await pauseOnce(peer);
-    await expect.poll(() => feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    await pauseOnce(peer.contractId!);
+    await expect.poll(() => feedOf(peer.id)).toEqual([...SETUP, "contract.paused"]);
     await abortAllDurableObjects();
     const types = handed();
     await expect
@@ -214,15 +269,15 @@ describe("an event in its entry's row", () => {
         return types;
       })
       .toContain("contract.paused");
-    expect(await feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    expect(await feedOf(peer.id)).toEqual([...SETUP, "contract.paused"]);
   });
 
   it("is confirmed by itself when the log stays away past the alarm", async () => {
     const peer = await connectedPeer();
     await logged(user(peer.id));
     logAway();
-    await pauseOnce(peer);
-    await expect.poll(() => feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    await pauseOnce(peer.contractId!);
+    await expect.poll(() => feedOf(peer.id)).toEqual([...SETUP, "contract.paused"]);
     expect((await waiting(peer.id)).riding).toBe(2);
     const now = Date.now;
     vi.spyOn(Date, "now").mockImplementation(() => now() + RECOVERY_MS);
@@ -245,21 +300,24 @@ describe("an event in its entry's row", () => {
     const peer = await connectedPeer();
     await logged(user(peer.id));
     await logged(directory());
+    const noted = (await notesOf(user(peer.id))).at(-1)!.n;
     const size = await leaves();
     vi.spyOn(Journal.prototype, "append").mockRejectedValue(new Error("it is away"));
-    await pauseOnce(peer);
-    await expect.poll(leaves, { timeout: CARRIED_MS }).toBe(size + 1);
+    await pauseOnce(peer.contractId!);
+    // Its own alarm, due at once, may be under way.
     await runDurableObjectAlarm(user(peer.id));
-    expect((await headsOf(user(peer.id))).at(-1)!.n).toBeLessThan(await lastN(user(peer.id)));
+    await expect.poll(leaves, { timeout: CARRIED_MS }).toBe(size + 1);
+    await logged(user(peer.id));
+    expect((await notesOf(user(peer.id))).at(-1)!.n).toBe(noted);
     await runInDurableObject(user(peer.id), (object: UserConnection) =>
       object.pruneAudit(Date.now() + 1_000),
     );
-    expect(await feed(peer.id)).toEqual(SETUP);
+    expect(await feedOf(peer.id)).toEqual(SETUP);
     vi.restoreAllMocks();
     await abortAllDurableObjects();
     expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
     await logged(user(peer.id));
-    expect(await feed(peer.id)).toEqual([...SETUP, "contract.paused"]);
+    expect(await feedOf(peer.id)).toEqual([...SETUP, "contract.paused"]);
     expect(await leaves()).toBe(size + 1);
   });
 
@@ -274,12 +332,14 @@ describe("an event in its entry's row", () => {
     expect(asked.status).toBe(201);
     const cancelled = await call("POST", `/api/v1/requests/${asked.body.request_id}/cancel`);
     expect(cancelled.status).toBe(200);
-    await pauseOnce(peer);
+    await pauseOnce(peer.contractId!);
     expect(await waiting(peer.id)).toMatchObject({ own: 1 });
     vi.restoreAllMocks();
-    expect(await runDurableObjectAlarm(user(peer.id))).toBe(true);
     await expect
-      .poll(() => feed(peer.id))
+      .poll(async () => {
+        await runDurableObjectAlarm(user(peer.id));
+        return feedOf(peer.id);
+      })
       .toEqual([...SETUP, "contract.paused", "contract.resumed", "request.cancelled", "contract.paused"]);
     expect(await waiting(peer.id)).toMatchObject({ own: 0 });
   });
@@ -293,12 +353,12 @@ describe("an event in its entry's row", () => {
     await runInDurableObject(user(peer.id), (_, { storage: { sql } }) => {
       sql.exec("INSERT INTO events (event, callback) VALUES (?, NULL)", JSON.stringify(event));
     });
-    await pauseOnce(peer);
+    await pauseOnce(peer.contractId!);
     vi.restoreAllMocks();
     await expect
       .poll(async () => {
         await runDurableObjectAlarm(user(peer.id));
-        return feed(peer.id);
+        return feedOf(peer.id);
       })
       .toEqual([...SETUP, "profile.updated", "contract.paused"]);
     expect(await waiting(peer.id)).toMatchObject({ own: 0 });
@@ -309,7 +369,7 @@ describe("old entries", () => {
   it("are deleted up to a logged head, and the rest verifies from its hash on", async () => {
     const peer = await connectedPeer();
     await logged(user(peer.id));
-    const boundary = (await headsOf(user(peer.id))).at(-1)!;
+    const boundary = (await notesOf(user(peer.id))).at(-1)!;
     await pause(peer.contractId!);
     await logged(user(peer.id));
     const whole = (await call("GET", `/api/v1/audit?user_id=${peer.id}`)).body.entries;
@@ -332,7 +392,7 @@ describe("old entries", () => {
       404,
     );
     // The chain goes on, and the tree never had anything to lose.
-    await pause(peer.contractId!);
+    await readProfile(peer.id);
     await logged(user(peer.id));
     expect(await leaves()).toBe(size + 1);
   });

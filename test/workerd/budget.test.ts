@@ -3,7 +3,7 @@
 // else. Counted, not timed. test/budget.json holds the figures; lower them when something becomes cheaper, raise one
 // only with the reason in the commit.
 
-import { reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { reset, runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, inject, it } from "vitest";
 import { AUDIT_LOG_NAME } from "../../durable-objects/audit-log/audit-log.ts";
@@ -17,7 +17,7 @@ import { journalName } from "../../src/webhooks/shards.ts";
 import budget from "../budget.json" with { type: "json" };
 import { countingRows, type RowCount } from "../support/count-rows.ts";
 import { Receiver } from "../support/journal.ts";
-import { call, connectedPeer, deliver } from "../support/worker.ts";
+import { call, connectedPeer, deliver, isLogged } from "../support/worker.ts";
 
 beforeEach(() => {
   // As in journal.test.ts: the test runner's wrapper around entrypoints slows down with each call.
@@ -34,12 +34,6 @@ it("an authenticate round trip writes no more rows than recorded", async () => {
   expect(endpoint.status).toBe(201);
   const user = env.USER_CONNECTION.getByName(peer.id);
   const directory = env.DIRECTORY.getByName(DIRECTORY_NAME);
-  /** Whether a chain's head is in the audit log, and its owner knows. */
-  const isLogged = (stub: typeof user | typeof directory) =>
-    runInDurableObject(stub as typeof user, (_, { storage }) => {
-      const last = (table: string) => storage.sql.exec(`SELECT max(n) AS n FROM ${table}`).one().n;
-      return last("heads") === last("audit");
-    });
   const untilLogged = () =>
     expect
       .poll(async () => (await isLogged(user)) && (await isLogged(directory)), { timeout: LOGGED_TIMEOUT_MS })

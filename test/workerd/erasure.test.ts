@@ -20,6 +20,7 @@ import {
   call,
   connectedPeer,
   deliver,
+  isLogged,
   offerAndInvite,
   sealedMessages,
 } from "../support/worker.ts";
@@ -181,24 +182,23 @@ describe("a user who is erased", () => {
 
   it("leaves the tree, the chains of others and the service's own as they are", async () => {
     const [peer, other] = [await connectedPeer(), await connectedPeer()];
-    const lastHead = (id: string) =>
-      runInDurableObject(user(id), (_, { storage }) =>
-        storage.sql
-          .exec<{ leaf_index: number }>("SELECT leaf_index FROM heads ORDER BY n DESC LIMIT 1")
-          .toArray(),
-      );
-    await expect.poll(async () => (await lastHead(peer.id)).length, { timeout: WAIT_MS }).toBe(1);
-    const [head] = await lastHead(peer.id);
-    const proof = await log().proof({ index: head!.leaf_index });
+    await expect.poll(() => isLogged(user(peer.id)), { timeout: WAIT_MS }).toBe(true);
+    const { entries } = await chainOf(peer.id);
+    const shown = await runInDurableObject(user(peer.id), (object: UserConnection) =>
+      object.auditProof(entries.at(-1).event_id),
+    );
+    if (!shown.ok) throw new Error(shown.error.detail);
+    const { index } = shown.value;
+    const proof = await log().proof({ index });
     expect(proof.ok).toBe(true);
     const { size } = await log().state();
     await erase(peer.id);
     await receiptNotice(peer);
     await erased(peer.id);
     expect(await log().consistency(size, (await log().state()).published_size)).toMatchObject({ ok: true });
-    expect(await log().proof({ index: head!.leaf_index })).toMatchObject({
+    expect(await log().proof({ index })).toMatchObject({
       ok: true,
-      value: { index: head!.leaf_index },
+      value: { index },
     });
     const { signingKey } = await configOf(env);
     const keys = { serviceId: inject("serviceId"), publicKey: signingKey.publicKeyText };

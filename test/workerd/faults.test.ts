@@ -415,7 +415,15 @@ const untilLogged: Scenario = async (arm) => {
 };
 
 const SCENARIOS: Partial<Record<FaultPoint, Scenario>> = {
-  "head.offer": untilLogged,
+  "head.offer": async (arm) => {
+    const person = await newPerson();
+    await agrees(await logIn(person));
+    arm();
+    // Entries that no event goes along with.
+    for (let read = 0; read < 2; read++) await get(`users/${person.id}/profile`);
+    await eventually("the head in the log", world(person), () => isLogged(person.id));
+  },
+  "head.ask": untilLogged,
   "head.noted": untilLogged,
   "carrier.offer": untilLogged,
   "log.commit": untilLogged,
