@@ -648,8 +648,8 @@ export interface JournalEntry {
 export interface JournalForUsers extends Rewrapped {
   /**
    * Writes events in the order given; they are durable when this resolves. One that is there already (the same
-   * `user_id` and `event_id`) is skipped, so a batch whose answer was lost can be sent again as a whole. A user's
-   * next batch is sent after the one before has resolved. Rejects with TypeError, writing nothing, when an entry is
+   * `user_id` and `event_id`; a user's comes with the same `timestamp` again) is skipped, so a batch whose answer was
+   * lost can be sent again as a whole. A user's next batch is sent after the one before has resolved. Rejects with TypeError, writing nothing, when an entry is
    * no event or the batch is too long: that is a fault of the caller's code, not of the moment.
    *
    * `leaf` is brought into the audit log together with those of others. It is held in memory only, and nothing is said
