@@ -305,7 +305,8 @@ async function commitOutcome(
     !change.ending.has(row.contract_id) &&
     vault.store.mayBeBeside(row.contract_id, header.seq);
   change.write((hash) => {
-    if (!isBeside)
+    if (isBeside) vault.store.noteBeside(row.contract_id, header.seq, now);
+    else
       vault.store.updateContract(row.contract_id, {
         received_seq: received.highest,
         missing_seq: JSON.stringify(received.missing),

@@ -450,8 +450,19 @@ export class Store {
       const { received_seq, missing_seq, last_activity_at, open_from } = standing.row;
       all = { received_seq, missing_seq, last_activity_at, open_from, ...columns };
     }
-    this.#contracts.delete(contractId);
     this.#update("contracts", "contract_id", contractId, all);
+    if (standing !== undefined) this.#stands(standing, all, 0);
+  }
+
+  /** An answer's number stays in its request's row, which says so in the same transaction (`mayBeBeside`). */
+  noteBeside(contractId: string, seq: number, at: number): void {
+    const standing = this.#standing(contractId)!;
+    this.#stands(standing, { received_seq: seq, last_activity_at: at }, standing.beside + 1);
+  }
+
+  #stands({ row }: Standing, columns: Columns<ContractRow>, beside: number): void {
+    const now = Object.freeze({ ...row, ...(columns as Partial<ContractRow>) });
+    this.#contracts.set(row.contract_id, { row: now, beside });
   }
 
   /** Says that the Directory has something new to learn of a contract. Called in a transaction. */
@@ -573,8 +584,6 @@ export class Store {
   }
 
   updateOutgoing(n: number, columns: Columns<OutgoingRow>): void {
-    // An answer's number is its contract's, too.
-    if (columns.answer_seq !== undefined) this.#contracts.clear();
     this.#update("outgoing", "n", n, columns);
   }
 

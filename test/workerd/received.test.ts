@@ -334,6 +334,7 @@ describe("the numbers taken in", () => {
       const write = (end: () => void) =>
         store.transaction(() => {
           store.updateOutgoing(asked.n as number, { answer_seq: 1 });
+          store.noteBeside(peer.contractId!, 1, Date.now());
           expect(received()).toBe(1);
           end();
         });
