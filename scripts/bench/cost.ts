@@ -57,6 +57,11 @@ export class CountedVault {
     return (await this.vault.http.expect(200, { method: "POST", path: "/__bench/sql", body })).body.answer;
   }
 
+  /** Has a user's object read anew what was changed behind its back. */
+  async restart(userId: string): Promise<void> {
+    await this.vault.http.expect(200, { method: "POST", path: "/__bench/restart", body: { userId } });
+  }
+
   /** When a user's object wakes next, in milliseconds since the epoch; null: never. */
   async alarm(userId: string): Promise<number | null> {
     const body = { userId };

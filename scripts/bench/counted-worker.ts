@@ -216,6 +216,7 @@ export const WebhookSender = vault.WebhookSender;
 interface BenchObject {
   benchSql(query: string): Promise<unknown>;
   benchAlarm(): Promise<number | null>;
+  restart(): Promise<void>;
 }
 
 /** One event for each user, each by a call of its own, as the users' objects make them. */
@@ -256,6 +257,11 @@ async function bench(request: Request, env: Cloudflare.Env, path: string): Promi
   if (path === "/leaves") return offerLeaves(env, ((await request.json()) as { leaves: number }).leaves);
   const { userId, query } = (await request.json()) as { userId: string; query?: string };
   const object = env.USER_CONNECTION.getByName(userId) as unknown as BenchObject;
+  if (path === "/restart") {
+    // It ends the call, too.
+    await object.restart().catch(() => {});
+    return Response.json({ answer: null });
+  }
   const answer = query === undefined ? await object.benchAlarm() : await object.benchSql(query);
   return Response.json({ answer });
 }
