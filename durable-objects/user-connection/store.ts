@@ -116,6 +116,9 @@ export interface OutgoingRow {
 /** What is needed of an ask to count it, or to know it again. */
 export type RecentAsk = Pick<RequestRow, "n" | "capability" | "idempotency_key" | "created_at">;
 
+/** Asks known by heart at most; whoever looks further back reads them. */
+const MAX_KNOWN_ASKS = 1_000;
+
 /** An outgoing row that has not been receipted. */
 export type SealedRow = OutgoingRow & { sealed: ArrayBuffer };
 
@@ -219,6 +222,8 @@ export class Store {
   /** The last row given out, and each contract's last number. */
   #lastRow: number | undefined;
   readonly #lastSeqs = new Map<string, number>();
+  /** All asks since an instant, oldest first: each ask is counted against those before it. */
+  #asks: { since: number; known: RecentAsk[] } | undefined;
   /** The Journal has the events of all entries up to this one: sent no more while this object lives. */
   #toldUpTo = 0;
 
@@ -271,6 +276,7 @@ export class Store {
     this.#end = undefined;
     this.#lastRow = undefined;
     this.#lastSeqs.clear();
+    this.#asks = undefined;
   }
 
   #rows<Row>(query: string, ...bindings: Value[]): Row[] {
@@ -579,6 +585,7 @@ export class Store {
     columns: Omit<Columns<OutgoingRow>, keyof typeof place>,
   ): void {
     this.#insert("outgoing", { ...columns, ...place });
+    this.#noteAsk({ ...columns, ...place });
     this.#lastRow = place.n;
     if (place.seq > 0) this.#lastSeqs.set(place.contract_id, place.seq);
   }
@@ -648,8 +655,20 @@ export class Store {
     );
   }
 
-  /** Asks since an instant, newest first, read lazily: the caller stops where it has enough. */
+  /** Asks since an instant, newest first: all that come before an older one. */
   asksSince(since: number): RecentAsk[] {
+    if (this.#asks !== undefined && since >= this.#asks.since) {
+      const { known } = this.#asks;
+      const before = known.findLastIndex(({ created_at }) => created_at < since);
+      return known.slice(before + 1).reverse();
+    }
+    const found = this.#readAsks(since);
+    if (found.length <= MAX_KNOWN_ASKS) this.#asks = { since, known: found.toReversed() };
+    return found;
+  }
+
+  /** Newest first, read lazily: as far as they are wanted. */
+  #readAsks(since: number): RecentAsk[] {
     const found: RecentAsk[] = [];
     if (!this.#exists) return found;
     const cursor = this.#storage.sql.exec(
@@ -660,6 +679,15 @@ export class Store {
       if (row.kind !== null) found.push(row as unknown as RecentAsk);
     }
     return found;
+  }
+
+  /** A row just written, where it is an ask. */
+  #noteAsk(ask: Columns<RecentAsk & OutgoingRow>): void {
+    if (this.#asks === undefined || ask.kind === undefined || ask.kind === null) return;
+    const { known } = this.#asks;
+    const { n, capability, created_at, idempotency_key = null } = ask;
+    known.push({ n, capability, created_at, idempotency_key } as RecentAsk);
+    if (known.length > MAX_KNOWN_ASKS) this.#asks.since = known.shift()!.created_at + 1;
   }
 
   // Amendments

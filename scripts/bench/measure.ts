@@ -67,17 +67,18 @@ export const pairOf = (values: readonly number[], floors: readonly number[]): Pa
 });
 
 /**
- * Runs both in turn, `runs` times after one run each that does not count. A run may give several figures; each comes
+ * Runs both in turn, `runs` times after `warmUps` of each that do not count. A run may give several figures; each comes
  * back with its floor.
  */
 export async function inTurn<Name extends string>(
   runs: number,
   subject: () => Promise<Record<Name, number>>,
   floor: () => Promise<Record<Name, number>>,
+  warmUps = 1,
 ): Promise<Record<Name, Pair>> {
   const values: Record<Name, number>[] = [];
   const floors: Record<Name, number>[] = [];
-  for (let run = -1; run < runs; run++) {
+  for (let run = -warmUps; run < runs; run++) {
     const bare = await floor();
     const whole = await subject();
     if (run < 0) continue;
