@@ -28,6 +28,8 @@ export interface LeafCarrierDeps {
   position(leaf: OfferedLeaf): Promise<Partial<LeafPosition>>;
   /** From one batch of the log to the next. */
   batchMs(): Promise<number>;
+  /** Told of the time leaves are on their way: the object is at work meanwhile. */
+  waitUntil(done: Promise<void>): void;
 }
 
 export class LeafCarrier {
@@ -48,7 +50,7 @@ export class LeafCarrier {
   take({ ownerId, leaf }: HandedLeaf): boolean {
     if (!this.#waiting.has(ownerId) && this.#waiting.size >= MAX_WAITING_LEAVES) return false;
     this.#waiting.set(ownerId, { leaf });
-    if (!this.#running) void this.#run();
+    if (!this.#running) this.#deps.waitUntil(this.#run());
     return true;
   }
 

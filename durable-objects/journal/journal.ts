@@ -111,6 +111,7 @@ export class Journal extends DurableObject<Env> implements JournalForUsers, Jour
     offer: (leaves) => atPoint("carrier.offer", () => this.#auditLog().offer(leaves)),
     position: (leaf) => this.#auditLog().position(leaf),
     batchMs: async () => (await configOf(this.env)).AUDIT_BATCH_SECONDS * 1_000,
+    waitUntil: (done) => this.ctx.waitUntil(done),
   });
 
   constructor(ctx: DurableObjectState, env: Env) {

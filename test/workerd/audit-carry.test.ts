@@ -180,6 +180,7 @@ describe("a shard of the Journal", () => {
       },
       position: async () => ({}),
       batchMs: async () => BATCH_MS,
+      waitUntil: () => {},
     });
     const leaves = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte));
     const take = (at: number) => carrier.take({ ownerId: `owner ${at}`, leaf: leaves[at]! });
@@ -201,6 +202,7 @@ describe("a shard of the Journal", () => {
       },
       position: async () => ({}),
       batchMs: async () => 0,
+      waitUntil: () => {},
     });
     const leaf = (byte: number) => new Uint8Array(32).fill(byte);
     for (const [ownerId, byte] of [
