@@ -171,7 +171,8 @@ describe("a head", () => {
 });
 
 describe("a shard of the Journal", () => {
-  it("offers the first leaf at once, and those that follow together, for the log's next batch", async () => {
+  /** A carrier, and the batches it has offered to a log that publishes each at once and remembers none. */
+  const carrierOf = (batchMs: number) => {
     const batches: Uint8Array[][] = [];
     const carrier = new LeafCarrier({
       offer: async (offered) => {
@@ -179,9 +180,14 @@ describe("a shard of the Journal", () => {
         return { ok: true, value: offered.map((_, index) => ({ index })) };
       },
       position: async () => ({}),
-      batchMs: async () => BATCH_MS,
+      batchMs: async () => batchMs,
       waitUntil: () => {},
     });
+    return { batches, carrier };
+  };
+
+  it("offers the first leaf at once, and those that follow together, for the log's next batch", async () => {
+    const { batches, carrier } = carrierOf(BATCH_MS);
     const leaves = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte));
     const take = (at: number) => carrier.take({ ownerId: `owner ${at}`, leaf: leaves[at]! });
     take(0);
@@ -194,16 +200,7 @@ describe("a shard of the Journal", () => {
   });
 
   it("carries the newest leaf of a chain, and says where it is", async () => {
-    const batches: Uint8Array[][] = [];
-    const carrier = new LeafCarrier({
-      offer: async (offered) => {
-        batches.push(offered.map(({ leaf }) => leaf));
-        return { ok: true, value: offered.map((_, index) => ({ index })) };
-      },
-      position: async () => ({}),
-      batchMs: async () => 0,
-      waitUntil: () => {},
-    });
+    const { batches, carrier } = carrierOf(0);
     const leaf = (byte: number) => new Uint8Array(32).fill(byte);
     for (const [ownerId, byte] of [
       ["ada", 1],
