@@ -7,15 +7,13 @@ import { newSecret } from "../../src/webhooks/signature.ts";
 import type { Bundle } from "../stack/bundle.ts";
 import { CountedVault, usageBetween } from "./cost.ts";
 import { each, rate } from "./http.ts";
-import { exact, type Figure, inTurn, sleep, spread, until } from "./measure.ts";
+import { exact, type Figure, inTurn, SETTLE_MS, sleep, spread, until } from "./measure.ts";
 import type { Setting } from "./throughput.ts";
 import { IN_FLIGHT, type Vault } from "./vault.ts";
 
 /** Objects that are counted, and entries each gets in a burst. */
 const COUNTED_PEOPLE = 20;
 const BURST = 20;
-/** After the last entry: alarms set for it have fired, and every head is in the log. */
-const SETTLE_MS = 36_000;
 const LOGGED_TIMEOUT_MS = 60_000;
 
 /** An operation that is nothing but its entry: a read that is recorded. */

@@ -9,7 +9,7 @@ import { type Bundle, bundleWorkerOptions } from "../stack/bundle.ts";
 import type { Counts } from "./counted-worker.ts";
 import { bundleBenchWorker } from "./floor-handle.ts";
 import { each } from "./http.ts";
-import { exact, type Figure, sleep, until } from "./measure.ts";
+import { exact, type Figure, SETTLE_MS, sleep, until } from "./measure.ts";
 import { billOf, totalOf, type Usage } from "./prices.ts";
 import { cpuMs, startVault, type Vault } from "./vault.ts";
 
@@ -17,8 +17,6 @@ import { cpuMs, startVault, type Vault } from "./vault.ts";
 const TRIPS = 40;
 /** How long a person takes. */
 const PERSON_MS = 10_000;
-/** After the last answer: alarms set during a trip have fired, and every head is in the log. */
-const SETTLE_MS = 36_000;
 const TRIP_TIMEOUT_MS = 60_000;
 const MILLION = 1_000_000;
 

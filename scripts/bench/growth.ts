@@ -2,7 +2,7 @@
 
 import type { Bundle } from "../stack/bundle.ts";
 import { CountedVault } from "./cost.ts";
-import { exact, type Figure, inTurn, percentile } from "./measure.ts";
+import { exact, type Figure, inTurn, percentile, SETTLE_MS, sleep } from "./measure.ts";
 import { type AskReadAnswer, askReadAnswer, type Setting } from "./throughput.ts";
 
 const SHORT_HISTORY = 10;
@@ -18,8 +18,11 @@ export async function peopleFigures(setting: Setting, sizes: readonly number[]):
     const began = performance.now();
     await setting.vault.grow(people);
     const seconds = (performance.now() - began) / 1_000;
-    if (seconds > 1)
+    if (seconds > 1) {
       console.error(`connecting took ${seconds.toFixed(0)} s, until there were ${people} people`);
+      // Half a minute after it connected each object looks what came of it: that is no part of what is measured.
+      await sleep(SETTLE_MS);
+    }
     measured.push({ people, result: await askReadAnswer(setting) });
   }
   const [first, ...rest] = measured;

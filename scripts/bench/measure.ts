@@ -105,6 +105,9 @@ export function meets(figure: Figure): boolean | undefined {
   return "atLeast" in goal ? value >= goal.atLeast : value <= goal.atMost;
 }
 
+/** After what was done last: alarms set by it have fired, and every head is in the log. */
+export const SETTLE_MS = 36_000;
+
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export async function until(
