@@ -36,7 +36,10 @@ export async function smoke({ baseUrl, apiKey, userId, delivery }) {
   }
   if (!found) throw new Error("the answer's event is not in the feed");
 
-  const missing = await vault.contracts.get(`${statement.contract_id.slice(0, -1)}1`).catch((error) => error);
+  const { contract_id: known } = statement;
+  // One id in 58 ends as it is.
+  const unknown = known.slice(0, -1) + (known.endsWith("1") ? "2" : "1");
+  const missing = await vault.contracts.get(unknown).catch((error) => error);
   if (!(missing instanceof NotFoundError) || missing.requestId === undefined) throw missing;
 
   const hook = new Request("https://shop.example/hook", {
