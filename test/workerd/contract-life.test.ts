@@ -33,6 +33,7 @@ import { type Body, call, connectedPeer, offerAndInvite, sealedMessages } from "
 
 const serviceId = inject("serviceId");
 const DAY_MS = 24 * 3_600_000;
+const AT_REST_TIMEOUT_MS = 10_000;
 const PROFILE = { email: "ada@example.com" };
 const PRESENCE = {
   capability: "verify_presence",
@@ -51,14 +52,24 @@ const outbox = async (peer: Peer): Promise<Opened[]> => sealedMessages(peer);
 const saying = async (peer: Peer, eventType: string): Promise<Opened | undefined> =>
   (await outbox(peer)).findLast(({ header }) => header.event_type === eventType);
 
+/** Until the object has looked at what was due: accepting a contract, for one, has it look at once. */
+const atRest = (peer: Peer) =>
+  expect
+    .poll(() => runInDurableObject(stub(peer), (_: UserConnection, state) => state.storage.getAlarm()), {
+      timeout: AT_REST_TIMEOUT_MS,
+    })
+    .toBeGreaterThan(Date.now());
+
 async function sql<T = Body>(peer: Peer, query: string, ...bindings: unknown[]): Promise<T[]> {
+  const changes = query.startsWith("UPDATE contracts");
+  if (changes) await atRest(peer);
   const rows = await runInDurableObject(
     stub(peer),
     (_: UserConnection, state) =>
       state.storage.sql.exec(query, ...(bindings as SqlStorageValue[])).toArray() as unknown as T[],
   );
   // An object that lives knows its contracts by heart.
-  if (query.startsWith("UPDATE contracts")) await abortAllDurableObjects();
+  if (changes) await abortAllDurableObjects();
   return rows;
 }
 
