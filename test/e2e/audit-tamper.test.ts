@@ -274,7 +274,9 @@ describe("the log itself", () => {
     // All of storage, objects and bucket, is put back, and another history is made.
     await putBack();
     const behind = await look({ remembered: true });
-    expect(kinds(behind)).toEqual(expect.arrayContaining(["rolled_back", "truncated"]));
+    // What was not in the log then is brought there anew once its object wakes: then the log is as long, and another.
+    expect(["rolled_back", "forked"]).toContain(kinds(behind).find((kind) => kind !== "truncated"));
+    expect(kinds(behind)).toContain("truncated");
     for (let round = 0; round < 3; round++) await pauseAndResume();
     expect((await look()).findings).toEqual([]);
     expect(kinds(await look({ remembered: true }))).toContain("forked");
